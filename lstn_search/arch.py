@@ -1,0 +1,198 @@
+"""The one description of a localization net: a flat tuple of primitive layers, and a head.
+
+Cost, module, export, drawing and digest all read an `Arch`; nothing else stores shapes or counts. Two descriptions of
+the same network are made equal on construction (see `Layer`), so equal networks have equal digests.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+from lstn_search.errors import ArchError, did_you_mean
+
+__all__ = ["Act", "Arch", "Head", "Layer", "Norm"]
+
+Norm = Literal["none", "conv-bn-act", "conv-act-bn"]
+Act = Literal["none", "relu"]
+
+FORMAT_VERSION = 1
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class Layer:
+    """One convolution and what follows it, in this order:
+
+        conv (with bias) -> [BN if conv-bn-act] -> [max-pool] -> [activation] -> [BN if conv-act-bn]
+
+    Pooling stands before the activation as in Tables 1 and 2 of the paper (a ReLU and a max-pool commute).
+    """
+
+    out_channels: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+    """Zero padding on each side, in pixels."""
+    groups: int = 1
+    """`groups` equal to the input channels makes a depthwise convolution."""
+    norm: Norm = "none"
+    act: Act = "relu"
+    max_pool: int = 1
+    """Window and stride of the max-pool; 1 means there is none."""
+
+    def __post_init__(self) -> None:
+        for name in ("out_channels", "kernel", "stride", "groups", "max_pool"):
+            _check_int(f"layer {name}", getattr(self, name), minimum=1)
+        _check_int("layer padding", self.padding, minimum=0)
+        _check_choice("layer norm", self.norm, get_args(Norm))
+        _check_choice("layer act", self.act, get_args(Act))
+        if self.padding >= self.kernel:
+            raise ArchError(f"layer padding {self.padding} must be smaller than its kernel {self.kernel}")
+        if self.out_channels % self.groups:
+            raise ArchError(f"layer groups {self.groups} must divide out_channels {self.out_channels}")
+        if self.act == "none" and self.norm == "conv-act-bn" and self.max_pool == 1:
+            object.__setattr__(self, "norm", "conv-bn-act")  # without an activation the two placements are one network
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class Head:
+    """From the last feature map to the six affine parameters: pool, flatten, Linear, ReLU, Linear(6)."""
+
+    hidden: int = 32
+    """Width of the hidden layer; 0 means there is none: one Linear from the features to the six parameters."""
+    pool_to: int | None = None
+    """Average-pool the map to pool_to x pool_to first; None flattens the whole map, as the paper does."""
+
+    def __post_init__(self) -> None:
+        _check_int("head hidden", self.hidden, minimum=0)
+        if self.pool_to is not None:
+            _check_int("head pool_to", self.pool_to, minimum=1)
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class Arch:
+    """A localization net: image of `in_channels` x H x W in, six affine parameters out."""
+
+    layers: tuple[Layer, ...]
+    head: Head = dataclasses.field(default_factory=Head)
+    in_channels: int = 3
+
+    def __post_init__(self) -> None:
+        _check_int("in_channels", self.in_channels, minimum=1)
+        if not isinstance(self.layers, tuple) or not all(isinstance(layer, Layer) for layer in self.layers):
+            raise ArchError(f"layers must be a tuple of Layer, got {type(self.layers).__name__}")
+        if not self.layers:
+            raise ArchError("an architecture needs at least one layer, got none")
+        channels = self.in_channels
+        for number, layer in enumerate(self.layers, start=1):
+            if channels % layer.groups:
+                raise ArchError(f"layer {number}: groups {layer.groups} must divide its {channels} input channels")
+            channels = layer.out_channels
+
+    # -- JSON ----------------------------------------------------------------------------------------------------
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field, spelled out, as JSON types."""
+        return {
+            "version": FORMAT_VERSION,
+            "in_channels": self.in_channels,
+            "layers": [dataclasses.asdict(layer) for layer in self.layers],
+            "head": dataclasses.asdict(self.head),
+        }
+
+    def to_json(self) -> str:
+        """Canonical JSON: sorted keys, no spaces; the digest's input."""
+        return json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON, in hex: the same in every process and on every machine."""
+        return _digest(self)
+
+    @classmethod
+    def from_dict(cls, data: Any, *, where: str = "arch") -> "Arch":
+        """Read what `to_dict` wrote; fields with a default may be left out.
+
+        Raises ArchError, naming `where` and the path in it, on anything unknown or out of range.
+        """
+        table = _check_table(data, where, known=("version", "in_channels", "layers", "head"), needed=("layers",))
+        version = table.get("version", FORMAT_VERSION)
+        if version != FORMAT_VERSION:
+            raise ArchError(f"{where}: version {version!r} is not {FORMAT_VERSION}; this release cannot read it")
+        if not isinstance(table["layers"], list):
+            raise ArchError(f"{where}: layers must be a list of tables, got {table['layers']!r}")
+        layers = tuple(_read(Layer, item, f"{where}: layers[{i}]") for i, item in enumerate(table["layers"]))
+        head = _read(Head, table.get("head", {}), f"{where}: head")
+        try:
+            return cls(layers=layers, head=head, in_channels=table.get("in_channels", 3))
+        except ArchError as error:
+            raise ArchError(f"{where}: {error}") from None
+
+    @classmethod
+    def from_json(cls, text: str, *, where: str = "arch") -> "Arch":
+        """Read an architecture from JSON text."""
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise ArchError(f"{where}: not JSON ({error}); write it with Arch.to_json") from None
+        return cls.from_dict(data, where=where)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Arch":
+        """Read an architecture from a JSON file."""
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "not text"
+            raise ArchError(f"{path}: cannot be read ({reason}); give the path of an arch.json") from None
+        return cls.from_json(text, where=str(path))
+
+
+_Part = TypeVar("_Part", Layer, Head)
+
+
+@functools.lru_cache(maxsize=4096)
+def _digest(arch: Arch) -> str:
+    return hashlib.sha256(arch.to_json().encode()).hexdigest()
+
+
+def _check_int(what: str, value: Any, *, minimum: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ArchError(f"{what} must be a whole number, got {value!r}")
+    if value < minimum:
+        raise ArchError(f"{what} must be at least {minimum}, got {value}")
+
+
+def _check_choice(what: str, value: Any, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise ArchError(f"{what} {value!r} is unknown; {did_you_mean(str(value), known)}")
+
+
+def _check_table(data: Any, where: str, *, known: tuple[str, ...], needed: tuple[str, ...]) -> Mapping[str, Any]:
+    if not isinstance(data, Mapping):
+        raise ArchError(f"{where}: must be a table of fields, got {data!r}")
+    for key in data:
+        if key not in known:
+            raise ArchError(f"{where}: unknown field {key!r}; {did_you_mean(str(key), known)}")
+    for key in needed:
+        if key not in data:
+            raise ArchError(f"{where}: field {key!r} is missing; add it")
+    return data
+
+
+def _read(cls: type[_Part], data: Any, where: str) -> _Part:
+    fields = dataclasses.fields(cls)
+    known = tuple(field.name for field in fields)
+    needed = tuple(
+        field.name
+        for field in fields
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    )
+    table = _check_table(data, where, known=known, needed=needed)
+    try:
+        return cls(**table)
+    except ArchError as error:
+        raise ArchError(f"{where}: {error}") from None

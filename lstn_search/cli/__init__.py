@@ -1,0 +1,47 @@
+"""The command line: one module a group of commands; nothing here imports torch before a command needs it."""
+
+import os
+import sys
+from typing import NoReturn
+
+import typer
+
+from lstn_search.cli import describe
+from lstn_search.errors import LstnError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="lstn-search",
+    help="Find the best localization net for a Spatial Transformer Network under a FLOP budget.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+describe.register(app)
+
+
+def main() -> NoReturn:
+    """Run the command line; bad input is one line on standard error and exit code 2."""
+    try:
+        code = app(standalone_mode=False)
+    except LstnError as error:
+        code = _fail(str(error))
+    except typer.Exit as error:
+        code = error.exit_code
+    except typer.Abort:
+        code = 130
+    except BrokenPipeError:  # `... | head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:  # click's own usage errors: an unknown option, a value of the wrong type
+        if not hasattr(error, "format_message"):
+            raise
+        code = _fail(f"{error.format_message()} (see --help)")
+    sys.exit(code or 0)
+
+
+def _fail(message: str) -> int:
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    return 2

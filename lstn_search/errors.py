@@ -1,0 +1,78 @@
+"""The exceptions a user can meet.
+
+    LstnError (ValueError)
+    ├── ArchError         an architecture that cannot be built, or a file that does not describe one
+    ├── SpaceError        a search space file with a mistake in it
+    ├── BudgetError       a budget that is not a positive number, or that nothing in the space can meet
+    ├── DataError         a dataset that is missing, empty or damaged
+    ├── BackboneError     a backbone name that nobody offers
+    ├── RunError          a run folder that is taken, incomplete or made with other settings
+    ├── CheckpointError   a file that should hold weights and does not
+    └── SettingError      any other option with a value that makes no sense
+
+Each message is one line: what is wrong, the value, the cure. The command line prints it and ends with exit code 2.
+Anything else that escapes is a bug of ours.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ArchError",
+    "BackboneError",
+    "BudgetError",
+    "CheckpointError",
+    "DataError",
+    "LstnError",
+    "RunError",
+    "SettingError",
+    "SpaceError",
+    "did_you_mean",
+]
+
+
+class LstnError(ValueError):
+    """Base of every error a user can cause and cure."""
+
+
+class ArchError(LstnError):
+    """An architecture that cannot be built at the wanted image size, or a JSON that does not describe one."""
+
+
+class SpaceError(LstnError):
+    """A mistake in a search space file; the message names file, path in the file, value and cure."""
+
+
+class BudgetError(LstnError):
+    """A budget that is not a positive number, or that no network in the space can meet."""
+
+
+class DataError(LstnError):
+    """A dataset that is missing, empty or damaged, or a disk that cannot hold its cache."""
+
+
+class BackboneError(LstnError):
+    """A backbone that neither timm nor torchvision offers."""
+
+
+class RunError(LstnError):
+    """A run folder that is taken, incomplete, unwritable or made with other settings."""
+
+
+class CheckpointError(LstnError):
+    """A file that should hold weights and does not."""
+
+
+class SettingError(LstnError):
+    """Any other option with a value that makes no sense."""
+
+
+def did_you_mean(name: str, known: Iterable[str], *, num_suggestions: int = 3) -> str:
+    """The tail of an error line: ``did you mean 'lstn'?``, or the known names when nothing is close."""
+    names = sorted(known)
+    close = difflib.get_close_matches(str(name), names, n=num_suggestions, cutoff=0.6)
+    if close:
+        return "did you mean " + " or ".join(repr(match) for match in close) + "?"
+    if len(names) <= 12:
+        return "known: " + ", ".join(names)
+    return f"{len(names)} names are known, none is close"
