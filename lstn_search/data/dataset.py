@@ -1,0 +1,149 @@
+"""The one door to images: `load_dataset(name, image_size=...)`."""
+
+import dataclasses
+import hashlib
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import rich.console
+import rich.progress
+import torch
+
+from lstn_search.data import caltech101, glyphs
+from lstn_search.data.cache import cached_images, default_cache_dir
+from lstn_search.data.files import Row
+from lstn_search.data.listing import Listing
+from lstn_search.data.names import check_name
+from lstn_search.errors import DataError, SettingError
+
+__all__ = ["Dataset", "load_dataset"]
+
+MAX_DAMAGED = 0.01
+"""Share of damaged files above which a dataset is refused."""
+
+_READERS: dict[str, Callable[..., Listing]] = {"caltech101": caltech101.read}
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True, eq=False)
+class Dataset:
+    """All images of a dataset at one size, and the three parts they are split into."""
+
+    name: str
+    class_names: tuple[str, ...]
+    images_NHWC: torch.Tensor
+    """uint8, memory-mapped from the cache, not to be written to; `permute(0, 3, 1, 2)` is channels_last at no cost."""
+    labels_N: torch.Tensor
+    """int64"""
+    train_I: torch.Tensor
+    """Indices into `images_NHWC`, int64, ascending; the three parts are disjoint."""
+    val_I: torch.Tensor
+    test_I: torch.Tensor
+    mean: tuple[float, float, float]
+    """Of the normalisation of pixels in [0, 1], by channel."""
+    std: tuple[float, float, float]
+    fingerprint: str
+    """SHA-256, in hex, over the content of the image files, labels and split; not over the image size."""
+    split_fingerprint: str
+    """SHA-256, in hex, over the names of the images in each part."""
+    num_skipped: int
+    """Damaged files, left out."""
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+
+def load_dataset(
+    name: str,
+    *,
+    image_size: int,
+    data_dir: Path | None = None,
+    split_seed: int = 0,
+    cache_dir: Path | None = None,
+    progress: bool = True,
+) -> Dataset:
+    """Load a dataset (see DATASET_NAMES) resized to `image_size` x `image_size` pixels.
+
+    The first call decodes every image into `cache_dir` (default: $LSTN_CACHE_DIR, or the user's cache folder); later
+    ones map that file into memory. `data_dir` is the folder that holds caltech101, cifar10 or tsrd; glyphs and
+    folder:PATH need none. `split_seed` moves the images between the parts that are not fixed by the dataset itself.
+    Raises DataError when the data is missing, empty or damaged, or the cache cannot be written.
+    """
+    check_name(name)
+    if isinstance(image_size, bool) or not isinstance(image_size, int) or image_size < 1:
+        raise SettingError(f"image size must be a whole number of pixels, at least 1, got {image_size!r}")
+    cache_dir = Path(cache_dir).expanduser() if cache_dir is not None else default_cache_dir()
+    listing = _list(name, data_dir=data_dir, split_seed=split_seed, cache_dir=cache_dir)
+    entry = cached_images(
+        listing.digest,
+        name=name.partition(":")[0],
+        num_images=len(listing.keys),
+        image_size=image_size,
+        decode=lambda: _show(listing.decode(image_size), name, len(listing.keys), progress),
+        cache_dir=cache_dir,
+    )
+    _report_damaged(name, listing, entry.damaged)
+
+    kept = [position for position in range(len(listing.keys)) if position not in entry.damaged]
+    row_of = {position: row for row, position in enumerate(kept)}
+    parts = {
+        part: [position for position in getattr(listing.split, part) if position in row_of]
+        for part in ("train", "val", "test")
+    }
+    for part, positions in parts.items():
+        if not positions:
+            raise DataError(f"dataset {name!r} has no {part} image; add images")
+    split_fingerprint = _sha256(f"{part}\0{listing.keys[i]}\n" for part, positions in parts.items() for i in positions)
+    described = (f"{listing.keys[i]}\0{listing.content[i]}\0{listing.class_names[listing.labels[i]]}\n" for i in kept)
+    fingerprint = _sha256(line for lines in (described, [split_fingerprint]) for line in lines)
+    indices = {part: torch.tensor([row_of[i] for i in positions]) for part, positions in parts.items()}
+    return Dataset(
+        name=name,
+        class_names=listing.class_names,
+        images_NHWC=torch.from_numpy(entry.images_NHWC),
+        labels_N=torch.tensor([listing.labels[i] for i in kept]),
+        train_I=indices["train"],
+        val_I=indices["val"],
+        test_I=indices["test"],
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
+        fingerprint=fingerprint,
+        split_fingerprint=split_fingerprint,
+        num_skipped=len(entry.damaged),
+    )
+
+
+def _list(name: str, *, data_dir: Path | None, split_seed: int, cache_dir: Path) -> Listing:
+    if name == "glyphs":
+        return glyphs.read(split_seed=split_seed)
+    if data_dir is None:
+        raise DataError(f"dataset {name!r} needs a folder with its images; say which with --data-dir")
+    return _READERS[name](Path(data_dir).expanduser(), split_seed=split_seed, cache_dir=cache_dir)
+
+
+def _show(rows: Iterator[Row], name: str, num_images: int, progress: bool) -> Iterator[Row]:
+    """Pass `rows` on, with a progress bar on stderr that goes away when done."""
+    console = rich.console.Console(stderr=True)
+    yield from rich.progress.track(
+        rows, f"decoding {name}", total=num_images, console=console, transient=True, disable=not progress
+    )
+
+
+def _report_damaged(name: str, listing: Listing, damaged: dict[int, str]) -> None:
+    if not damaged:
+        return
+    named = [f"{listing.keys[i]} ({reason})" for i, reason in sorted(damaged.items())]
+    more = f" and {len(named) - 10} more" if len(named) > 10 else ""
+    facts = f"{len(damaged):,} of {len(listing.keys):,} files damaged: {', '.join(named[:10])}{more}"
+    if len(damaged) > MAX_DAMAGED * len(listing.keys):
+        raise DataError(f"{name}: {facts}; that is over {MAX_DAMAGED:.0%}, replace or remove them")
+    _log.warning("%s: %s; left out", name, facts)
+
+
+def _sha256(lines: Iterator[str]) -> str:
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line.encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
