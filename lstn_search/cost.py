@@ -125,7 +125,13 @@ def cost(arch: Arch, image_size: int) -> Cost:
     """
     check_image_size(image_size)
     rows = layer_costs(arch.layers, in_channels=arch.in_channels, image_size=image_size)
-    rows += head_costs(arch.head, rows[-1], image_size=image_size)
+    rows += head_costs(
+        arch.head,
+        rows[-1].out_shape,
+        image_size=image_size,
+        receptive_field=rows[-1].receptive_field,
+        jump=rows[-1].jump,
+    )
     return Cost(
         image_size=image_size,
         params=sum([row.params for row in rows]),
@@ -189,11 +195,13 @@ def layer_costs(layers: tuple[Layer, ...], *, in_channels: int, image_size: int)
     return rows
 
 
-def head_costs(head: Head, last: LayerCost, *, image_size: int) -> list[LayerCost]:
-    """The rows of a head behind the row `last`: [average-pool], [hidden linear layer], linear layer to theta."""
+def head_costs(
+    head: Head, shape: tuple[int, ...], *, image_size: int, receptive_field: int = 1, jump: int = 1
+) -> list[LayerCost]:
+    """The rows of a head on a map of `shape` (C, H, W): [average-pool], [hidden linear layer], linear to theta."""
     rows: list[LayerCost] = []
-    channels, size, _ = shape = last.out_shape
-    field, jump = last.receptive_field, last.jump
+    channels, size, _ = shape
+    field = receptive_field
     if head.pool_to is not None:
         cells = head.pool_to
         if cells > size:
