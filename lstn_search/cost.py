@@ -75,6 +75,12 @@ class Cost:
         return self.flops / 1e9
 
     @property
+    def feature_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the last layer's map, in front of the head."""
+        channels, height, width = next(row.out_shape for row in reversed(self.layers) if row.number)
+        return channels, height, width
+
+    @property
     def head_params(self) -> int:
         """Parameters of the head alone; the paper's Tables 1 to 3 leave them out."""
         return sum(row.params for row in self.layers if row.number == 0)
