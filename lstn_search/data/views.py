@@ -1,0 +1,73 @@
+"""Views: the affine warps a localizer has to undo.
+
+A view is drawn per image as theta_B23 (output -> input, [-1, 1] coordinates), with a seeded generator, so that every
+trial of a task sees the same warps in the same order. Validation uses one fixed draw.
+"""
+
+import dataclasses
+import math
+
+import torch
+
+from lstn_search.errors import SettingError, did_you_mean
+
+__all__ = ["VIEW_NAMES", "View", "corner_error_px", "invert"]
+
+VIEW_NAMES = ("affine", "none")
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class View:
+    """Random rotation, scale and translation: theta = [s R(angle) | shift].
+
+    A scale above 1 shows the object smaller (the output looks at a wider part of the input). What lies outside the
+    image is zero, i.e. mid-grey after the paper's normalisation.
+    """
+
+    degrees: float = 45.0
+    """Angle uniform in +-degrees."""
+    scale: tuple[float, float] = (0.8, 1.6)
+    """Scale log-uniform between these."""
+    shift: float = 0.3
+    """Shift along each axis uniform in +-shift; the image is 2 wide."""
+
+    @classmethod
+    def named(cls, name: str, strength: float = 1.0) -> "View | None":
+        """The view called `name`; `strength` scales its ranges (0.5 gentler, 1.5 harder). "none" gives None."""
+        if name not in VIEW_NAMES:
+            raise SettingError(f"unknown view {name!r}; {did_you_mean(name, VIEW_NAMES)}")
+        if not (math.isfinite(strength) and 0 < strength <= 2):
+            raise SettingError(f"view strength {strength} is out of range; give a number above 0 and up to 2")
+        if name == "none":
+            return None
+        full = cls()
+        return cls(
+            degrees=full.degrees * strength,
+            scale=(full.scale[0] ** strength, full.scale[1] ** strength),
+            shift=full.shift * strength,
+        )
+
+    def draw(self, num: int, generator: torch.Generator) -> torch.Tensor:
+        """`num` random warps, theta_B23 on the CPU."""
+        u_B4 = torch.rand(num, 4, generator=generator)
+        angle_B = (2 * u_B4[:, 0] - 1) * math.radians(self.degrees)
+        low, high = (math.log(bound) for bound in self.scale)
+        scale_B = torch.exp(low + u_B4[:, 1] * (high - low))
+        shift_B2 = (2 * u_B4[:, 2:] - 1) * self.shift
+        cos_B, sin_B = scale_B * torch.cos(angle_B), scale_B * torch.sin(angle_B)
+        rows = (cos_B, -sin_B, shift_B2[:, 0], sin_B, cos_B, shift_B2[:, 1])
+        return torch.stack(rows, dim=1).view(-1, 2, 3)
+
+
+def invert(theta_B23: torch.Tensor) -> torch.Tensor:
+    """The warps that undo these: warp(warp(x, theta), invert(theta)) is x where nothing left the frame."""
+    matrix_B22, shift_B21 = theta_B23[:, :, :2], theta_B23[:, :, 2:]
+    inverse_B22 = torch.linalg.inv(matrix_B22)
+    return torch.cat([inverse_B22, -inverse_B22 @ shift_B21], dim=2)
+
+
+def corner_error_px(theta_B23: torch.Tensor, target_B23: torch.Tensor, image_size: int) -> torch.Tensor:
+    """Mean distance of the four frame corners under the two warps, in pixels of an `image_size` image: one per sample."""
+    corners_34 = torch.tensor([[-1.0, 1.0, -1.0, 1.0], [-1.0, -1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
+    gap_B24 = (theta_B23 - target_B23) @ corners_34.to(theta_B23)
+    return torch.linalg.vector_norm(gap_B24, dim=1).mean(dim=1) * (image_size / 2)

@@ -1,0 +1,1 @@
+"""Training: the workbench a task is trained on, the recover and joint stages, early stopping, health."""

@@ -1,0 +1,63 @@
+"""Is the localizer alive? Facts about theta, and the two ways it dies, by name.
+
+Inert: theta is (nearly) the same for every image, so the transformer is a constant warp the classifier ignores.
+Collapsed: the transformer looks mostly outside the image, or zooms onto a point or out of sight ("all samples are
+empty").
+Both are common: most issues filed against STN implementations describe one of the two.
+"""
+
+import dataclasses
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+
+__all__ = ["Health", "Verdict", "examine"]
+
+Verdict = Literal["alive", "inert", "collapsed"]
+
+INERT_SPREAD = 0.02
+"""Below this spread theta is constant for practical purposes: it moves a 64 px image by about half a pixel."""
+COLLAPSED_OUT_OF_FRAME = 0.7
+COLLAPSED_SCALE = (0.1, 4.0)
+PROBE_SIZE = 16
+"""The sampling grid is probed at 16 x 16 points."""
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class Health:
+    """Facts about theta over a set of images."""
+
+    spread: float
+    """Standard deviation over images of each of the six parameters, averaged over the six."""
+    out_of_frame: float
+    """Share of the sampling points that fall outside the image."""
+    scale: float
+    """Mean of sqrt(|det|): above 1 the transformer zooms out, below 1 it zooms in."""
+    determinant: float
+    """Mean determinant of the 2 x 2 part; negative means mirrored images."""
+    verdict: Verdict
+
+
+def examine(theta_N23: torch.Tensor) -> Health:
+    """Facts and verdict for the thetas of at least two images."""
+    assert theta_N23.ndim == 3 and len(theta_N23) > 1, theta_N23.shape
+    theta_N23 = theta_N23.detach().float().cpu()
+    spread = theta_N23.flatten(1).std(dim=0).mean().item()
+    grid_NHW2 = F.affine_grid(theta_N23, [len(theta_N23), 1, PROBE_SIZE, PROBE_SIZE], align_corners=False)
+    out_of_frame = (grid_NHW2.abs() > 1).any(dim=-1).float().mean().item()
+    determinant_N = torch.linalg.det(theta_N23[:, :, :2])
+    scale = determinant_N.abs().sqrt().mean().item()
+    verdict: Verdict = "alive"
+    in_sight = out_of_frame <= COLLAPSED_OUT_OF_FRAME and COLLAPSED_SCALE[0] <= scale <= COLLAPSED_SCALE[1]
+    if not in_sight:  # also when theta is not finite: no comparison with NaN is true
+        verdict = "collapsed"
+    elif spread < INERT_SPREAD:
+        verdict = "inert"
+    return Health(
+        spread=spread,
+        out_of_frame=out_of_frame,
+        scale=scale,
+        determinant=determinant_N.mean().item(),
+        verdict=verdict,
+    )

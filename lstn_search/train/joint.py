@@ -1,0 +1,160 @@
+"""The joint stage: localizer and classifier together, on the task's view.
+
+The learning rate is constant after a short warm-up and what is evaluated is a moving average of the weights, so a
+training can stop after any epoch, be compared with any other that did the same epochs, and go on later.
+"""
+
+import dataclasses
+import math
+import time
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from lstn_search.data.views import View, invert
+from lstn_search.train.health import Health, examine
+from lstn_search.train.recovery import Diverged
+from lstn_search.train.workbench import Scores, Workbench, seed_of
+from lstn_search.transformer import SpatialTransformer, TransformedClassifier, warp
+
+__all__ = ["Epoch", "Joint", "JointTraining"]
+
+WARMUP_STEPS = 50
+AVERAGE_DECAY = 0.99
+HEALTH_BATCHES = 4
+"""How many of an epoch's last batches its health is taken from."""
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class Epoch:
+    """What one epoch of training left behind."""
+
+    number: int
+    seconds: float
+    train_loss: float
+    health: Health | None
+    """Of the last training batches' thetas; None without a transformer."""
+    val: Scores | None = None
+    """Where every epoch is evaluated (the paper's protocol)."""
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class Joint:
+    """What the joint stage left behind, measured on the validation images."""
+
+    epochs: tuple[Epoch, ...]
+    seconds: float
+    """Training and evaluation of all epochs."""
+    val: Scores
+    """Under the task's fixed view."""
+    val_clean: Scores
+    """The same images upright."""
+    health: Health | None
+    """Of theta over the validation images under the view; None without a transformer."""
+
+
+class JointTraining:
+    """A training that runs epoch by epoch, can be saved after any of them and continued."""
+
+    def __init__(
+        self,
+        bench: Workbench,
+        localizer: nn.Module | None,
+        backbone: nn.Module,
+        *,
+        stage: str = "joint",
+        view: View | None = None,
+        undo: bool = False,
+        average: bool = True,
+    ) -> None:
+        """`undo` undoes the drawn warp exactly before the model sees it (the oracle); `stage` names a random stream."""
+        self.bench, self.stage, self.view, self.undo = bench, stage, view, undo
+        transformer = None if localizer is None else SpatialTransformer(localizer)
+        self.model = TransformedClassifier(transformer, backbone)
+        task = bench.task
+        groups: list[dict[str, Any]] = [{"params": list(backbone.parameters()), "lr": task.lr}]
+        if localizer is not None:
+            groups.append({"params": list(localizer.parameters()), "lr": task.lr * task.localizer_lr_scale})
+        self.optimizer = torch.optim.Adam(groups, betas=(0.9, 0.999), fused=True)
+        self.averaged: AveragedModel | None = None
+        if average:
+            self.averaged = AveragedModel(
+                self.model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE_DECAY), use_buffers=True
+            )
+        self.epochs: list[Epoch] = []
+        self.num_steps = 0
+
+    @property
+    def evaluated(self) -> TransformedClassifier:
+        """The weights that count: the moving average, or the model itself where none is kept."""
+        if self.averaged is None:
+            return self.model
+        assert isinstance(self.averaged.module, TransformedClassifier)
+        return self.averaged.module
+
+    def run_epoch(self, *, evaluate: bool = False) -> Epoch:
+        """Train one more epoch. Raises Diverged when the loss stops being finite."""
+        start = time.perf_counter()
+        number = len(self.epochs) + 1
+        torch.manual_seed(seed_of(self.bench.task.seed, self.stage, "layers", number))  # dropout and the like
+        self.model.train()
+        total_loss = torch.zeros((), device=self.bench.device)
+        thetas: list[torch.Tensor] = []
+        for position, batch in enumerate(self.bench.train_batches(self.stage, number, self.view)):
+            loss, theta_B23 = self._step(*batch)
+            total_loss += loss
+            if theta_B23 is not None and position >= self.bench.batches_per_epoch - HEALTH_BATCHES:
+                thetas.append(theta_B23.detach())
+        train_loss = total_loss.item() / self.bench.batches_per_epoch
+        if not math.isfinite(train_loss):
+            raise Diverged(f"the loss is {train_loss} in {self.stage} epoch {number}")
+        val = None
+        if evaluate:
+            val, _ = self.bench.evaluate(self.evaluated, self.bench.dataset.val_I, view=self.view, undo=self.undo)
+        epoch = Epoch(
+            number=number,
+            seconds=time.perf_counter() - start,
+            train_loss=train_loss,
+            health=examine(torch.cat(thetas)) if thetas else None,
+            val=val,
+        )
+        self.epochs.append(epoch)
+        return epoch
+
+    def _step(
+        self, x_BCHW: torch.Tensor, labels_B: torch.Tensor, drawn_B23: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        task = self.bench.task
+        if self.undo and drawn_B23 is not None:
+            x_BCHW = warp(x_BCHW, invert(drawn_B23))
+        warmup = min(1.0, (self.num_steps + 1) / WARMUP_STEPS) if self.averaged is not None else 1.0
+        for group, scale in zip(self.optimizer.param_groups, (1.0, task.localizer_lr_scale), strict=False):
+            group["lr"] = task.lr * scale * warmup
+        with self.bench.autocast():
+            logits_BK, theta_B23 = self.model(x_BCHW)
+        loss = F.cross_entropy(logits_BK.float(), labels_B)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+        self.num_steps += 1
+        if self.averaged is not None:
+            self.averaged.update_parameters(self.model)
+        return loss.detach(), theta_B23
+
+    def measure(self) -> Joint:
+        """Validation accuracy under the view and upright, and theta's health, of the weights that count."""
+        start = time.perf_counter()
+        bench, val_I = self.bench, self.bench.dataset.val_I
+        val, theta_N23 = bench.evaluate(self.evaluated, val_I, view=self.view, undo=self.undo)
+        val_clean = val if self.view is None else bench.evaluate(self.evaluated, val_I, view=None)[0]
+        seconds = sum(epoch.seconds for epoch in self.epochs) + time.perf_counter() - start
+        return Joint(
+            epochs=tuple(self.epochs),
+            seconds=seconds,
+            val=val,
+            val_clean=val_clean,
+            health=None if theta_N23 is None else examine(theta_N23),
+        )

@@ -1,0 +1,84 @@
+"""The recover stage: the localizer alone learns to undo known warps.
+
+A localizer trained only through the classifier's loss stays inert on most data (docs/trial.md). Regressing the inverse
+of a drawn warp is cheap, needs no labels, and its error ranks localizers better than a few joint epochs do.
+"""
+
+import dataclasses
+import math
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from lstn_search.data.views import corner_error_px, invert
+from lstn_search.train.workbench import Workbench
+
+__all__ = ["Diverged", "Recovery", "alignment", "recover"]
+
+CHECK_EVERY = 50
+
+
+class Diverged(Exception):
+    """The loss is no longer a number; the trial ends as a recorded failure."""
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class Recovery:
+    """What the recover stage left behind."""
+
+    steps: int
+    seconds: float
+    alignment_mse: float
+    """Mean squared error of theta against the exact inverse, over the validation images under the fixed view."""
+    corner_error_px: float
+    """The same error as the mean distance of the frame's corners, in pixels at the deployment size."""
+
+
+def recover(bench: Workbench, localizer: nn.Module) -> Recovery:
+    """Train `localizer` in place: one-cycle Adam on the MSE of theta against the inverse of the drawn warp.
+
+    Raises Diverged when the loss stops being finite.
+    """
+    task = bench.task
+    start = time.perf_counter()
+    localizer.train()
+    optimizer = torch.optim.Adam(localizer.parameters(), lr=task.recover_lr, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=task.recover_lr, total_steps=task.recover_steps)
+    for step in range(task.recover_steps):
+        epoch, position = divmod(step, bench.batches_per_epoch)
+        if position == 0:
+            batches = bench.train_batches("recover", epoch, bench.recover_view)
+        x_BCHW, _, drawn_B23 = next(batches)
+        assert drawn_B23 is not None
+        with bench.autocast():
+            theta_B23 = localizer(x_BCHW)
+        loss = F.mse_loss(theta_B23.float(), invert(drawn_B23))
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        if (step + 1) % CHECK_EVERY == 0 and not math.isfinite(loss.item()):
+            raise Diverged(f"the recover loss is {loss.item()} at step {step + 1}")
+    mse, error_px = alignment(bench, localizer)
+    if not math.isfinite(mse):
+        raise Diverged(f"the alignment error is {mse} after {task.recover_steps} recover steps")
+    return Recovery(
+        steps=task.recover_steps, seconds=time.perf_counter() - start, alignment_mse=mse, corner_error_px=error_px
+    )
+
+
+@torch.no_grad()
+def alignment(bench: Workbench, localizer: nn.Module) -> tuple[float, float]:
+    """(MSE on theta, mean corner error in pixels at the deployment size) on the validation images."""
+    localizer.eval()
+    squares, corners = [], []
+    for x_BCHW, _, drawn_B23 in bench.eval_batches(bench.dataset.val_I, bench.recover_view):
+        assert drawn_B23 is not None
+        with bench.autocast():
+            theta_B23 = localizer(x_BCHW)
+        target_B23 = invert(drawn_B23)
+        squares.append((theta_B23.float() - target_B23).square().flatten(1).mean(dim=1))
+        corners.append(corner_error_px(theta_B23.float(), target_B23, bench.task.image_size))
+    return torch.cat(squares).mean().item(), torch.cat(corners).mean().item()

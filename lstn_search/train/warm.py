@@ -1,0 +1,171 @@
+"""The warm-started backbone: trained once per task on upright images, without a transformer, and cached by content.
+
+Every trial starts its classifier from these weights, and scores its recovered localizer through them while they are
+still frozen. The cache key holds everything the weights depend on, so a stale file is never used.
+"""
+
+import dataclasses
+import json
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from filelock import FileLock
+from torch import nn
+
+from lstn_search.errors import CheckpointError
+from lstn_search.train.recovery import Diverged
+from lstn_search.train.workbench import Scores, Workbench, seed_of
+from lstn_search.transformer import TransformedClassifier
+from lstn_search.weights import load_weights, save_weights, write_atomically
+
+__all__ = ["RECIPE_VERSION", "Warm", "choose_precision", "load_warm", "warm_backbone"]
+
+RECIPE_VERSION = 1
+"""Part of every cache key; raise it when a change to training changes what comes out."""
+PEAK_LR = 3e-3
+TIMED_STEPS = 5
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class Warm:
+    """A backbone trained on upright images."""
+
+    weights: dict[str, torch.Tensor]
+    val_clean: Scores
+    val_view: Scores
+    """The same frozen weights on the warped validation images: what a localizer starts from."""
+    use_autocast: bool
+    seconds: float
+    key: str
+
+    def backbone(self, bench: Workbench) -> nn.Module:
+        """A fresh module with these weights."""
+        backbone = bench.build_backbone()
+        try:
+            backbone.load_state_dict(self.weights)
+        except RuntimeError:
+            raise CheckpointError(
+                f"the cached backbone {self.key[:12]} does not fit {bench.task.backbone}; delete it from the cache"
+            ) from None
+        return backbone
+
+
+def warm_key(bench: Workbench) -> str:
+    """The name of the warm backbone: everything it depends on."""
+    return bench.task.key(
+        *("backbone", "trial_size", "warm_epochs", "batch_size", "seed", "view", "view_strength"),
+        fingerprint=bench.dataset.fingerprint,
+        device=bench.device.type,
+        recipe=RECIPE_VERSION,
+    )
+
+
+def load_warm(bench: Workbench, cache_dir: Path) -> Warm | None:
+    """The warm backbone from the cache, or None when it has not been trained yet (or its file is damaged)."""
+    key = warm_key(bench)
+    facts_file, weights_file = _files(cache_dir, key)
+    if not facts_file.exists():
+        return None
+    try:
+        facts = json.loads(facts_file.read_text())
+        return Warm(
+            weights=load_weights(weights_file),
+            val_clean=Scores(**facts["val_clean"]),
+            val_view=Scores(**facts["val_view"]),
+            use_autocast=facts["use_autocast"],
+            seconds=facts["seconds"],
+            key=key,
+        )
+    except (CheckpointError, ValueError, KeyError, TypeError) as error:
+        _log.warning("the cached backbone %s cannot be read (%s); it is trained again", key[:12], error)
+        return None
+
+
+def warm_backbone(bench: Workbench, cache_dir: Path, *, on_epoch: Callable[[int], None] | None = None) -> Warm:
+    """The task's warm backbone, from the cache or trained now; sets the workbench's precision to the one it chose."""
+    facts_file, weights_file = _files(cache_dir, warm_key(bench))
+    facts_file.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(facts_file.with_suffix(".lock")):
+        warm = load_warm(bench, cache_dir)
+        if warm is None:
+            warm = _train(bench, on_epoch)
+            save_weights(weights_file, warm.weights)
+            facts = {name: value for name, value in dataclasses.asdict(warm).items() if name != "weights"}
+            write_atomically(facts_file, json.dumps(facts, indent=2).encode())
+    bench.use_autocast = warm.use_autocast
+    return warm
+
+
+def choose_precision(bench: Workbench, backbone: nn.Module) -> bool:
+    """Whether bfloat16 autocast makes training steps of `backbone` faster here, by timing a few."""
+    if bench.device.type == "mps" or (bench.device.type == "cuda" and not torch.cuda.is_bf16_supported()):
+        return False
+    x_BCHW, labels_B, _ = next(bench.train_batches("precision", 0, None))
+    kept = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+    seconds: dict[bool, float] = {}
+    for use_autocast in (False, True, False, True):
+        bench.use_autocast = use_autocast
+        for step in range(TIMED_STEPS + 1):
+            if step == 1:  # the first one pays for set-up
+                _synchronize(bench.device)
+                start = time.perf_counter()
+            with bench.autocast():
+                logits_BK = backbone(x_BCHW)
+            F.cross_entropy(logits_BK.float(), labels_B).backward()
+        _synchronize(bench.device)
+        spent = time.perf_counter() - start
+        seconds[use_autocast] = min(spent, seconds.get(use_autocast, spent))
+    backbone.zero_grad(set_to_none=True)
+    backbone.load_state_dict(kept)
+    return seconds[True] < seconds[False]
+
+
+def _train(bench: Workbench, on_epoch: Callable[[int], None] | None) -> Warm:
+    task = bench.task
+    start = time.perf_counter()
+    backbone = bench.build_backbone()
+    bench.use_autocast = choose_precision(bench, backbone)
+    num_steps = task.warm_epochs * bench.batches_per_epoch
+    optimizer = torch.optim.Adam(backbone.parameters(), lr=PEAK_LR, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=PEAK_LR, total_steps=num_steps)
+    for epoch in range(1, task.warm_epochs + 1):
+        torch.manual_seed(seed_of(task.seed, "warm", "layers", epoch))
+        backbone.train()
+        for x_BCHW, labels_B, _ in bench.train_batches("warm", epoch, None):
+            with bench.autocast():
+                logits_BK = backbone(x_BCHW)
+            loss = F.cross_entropy(logits_BK.float(), labels_B)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        if not bool(torch.isfinite(loss)):
+            raise Diverged(f"the loss is {loss.item()} in warm-start epoch {epoch} of {task.backbone}")
+        if on_epoch is not None:
+            on_epoch(epoch)
+    model = TransformedClassifier(None, backbone)
+    val_I = bench.dataset.val_I
+    return Warm(
+        weights=backbone.state_dict(),
+        val_clean=bench.evaluate(model, val_I, view=None)[0],
+        val_view=bench.evaluate(model, val_I, view=bench.view)[0],
+        use_autocast=bench.use_autocast,
+        seconds=time.perf_counter() - start,
+        key=warm_key(bench),
+    )
+
+
+def _files(cache_dir: Path, key: str) -> tuple[Path, Path]:
+    folder = cache_dir / "backbones"
+    return folder / f"{key[:32]}.json", folder / f"{key[:32]}.safetensors"
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

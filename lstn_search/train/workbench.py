@@ -1,0 +1,180 @@
+"""What a trial needs that does not depend on its architecture: data on its device, views, batches, precision.
+
+Common random numbers: the order of the images and the warps drawn for them depend on the task's seed, the stage and the
+epoch, never on the architecture. Two trials of one task see the same batches.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from lstn_search.backbones import build_backbone
+from lstn_search.data import Dataset, load_dataset
+from lstn_search.data.views import View, invert
+from lstn_search.errors import SettingError
+from lstn_search.task import Task
+from lstn_search.transformer import TransformedClassifier, warp
+
+__all__ = ["Batch", "Scores", "Workbench", "seeded"]
+
+EVAL_BATCH_SIZE = 256
+
+
+class Batch(NamedTuple):
+    """Images as the model sees them, their classes, and the warps drawn for them."""
+
+    x_BCHW: torch.Tensor
+    """Normalised, channels_last, warped where the stage has a view."""
+    labels_B: torch.Tensor
+    drawn_B23: torch.Tensor | None
+    """The warp applied to each image; None without a view."""
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class Scores:
+    """Accuracy in percent over `num` images."""
+
+    top1: float
+    top5: float
+    num: int
+
+
+class Workbench:
+    """A task made ready on this machine: decoded data, device, views and precision."""
+
+    def __init__(self, task: Task, *, cache_dir: Path | None = None, progress: bool = True) -> None:
+        self.task = task
+        self.device = pick_device(task.device)
+        self.view = View.named(task.view, task.view_strength)
+        self.recover_view = self.view or View()
+        self.dataset: Dataset = load_dataset(
+            task.dataset,
+            image_size=task.trial_size,
+            data_dir=Path(task.data_dir) if task.data_dir else None,
+            split_seed=task.split_seed,
+            cache_dir=cache_dir,
+            progress=progress,
+        )
+        if len(self.dataset.train_I) < task.batch_size:
+            raise SettingError(
+                f"batch size {task.batch_size} is larger than the training set ({len(self.dataset.train_I)} images); "
+                "choose a smaller --batch-size"
+            )
+        self.mean_C = torch.tensor(self.dataset.mean, device=self.device).view(1, 3, 1, 1) * 255
+        self.std_C = torch.tensor(self.dataset.std, device=self.device).view(1, 3, 1, 1) * 255
+        self.use_autocast = False
+        if self.device.type == "cuda":
+            torch.set_float32_matmul_precision("high")
+
+    # -- batches -------------------------------------------------------------------------------------------------
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Full training batches; the remainder of an epoch is left out so that BN never sees a tiny batch."""
+        return len(self.dataset.train_I) // self.task.batch_size
+
+    def train_batches(self, stage: str, epoch: int, view: View | None) -> Iterator[Batch]:
+        """One epoch of shuffled training batches, the same for every trial of the task."""
+        generator = seeded(self.task.seed, stage, epoch)
+        order_I = self.dataset.train_I[torch.randperm(len(self.dataset.train_I), generator=generator)]
+        size = self.task.batch_size
+        for first in range(0, self.batches_per_epoch * size, size):
+            drawn_B23 = view.draw(size, generator) if view else None
+            yield self._batch(order_I[first : first + size], drawn_B23)
+
+    def eval_batches(self, indices_I: torch.Tensor, view: View | None) -> Iterator[Batch]:
+        """These images in order; a view is one fixed draw, the same for every task seed."""
+        drawn_N23 = view.draw(len(indices_I), seeded(self.task.split_seed, "evaluation view")) if view else None
+        for first in range(0, len(indices_I), EVAL_BATCH_SIZE):
+            part = slice(first, first + EVAL_BATCH_SIZE)
+            yield self._batch(indices_I[part], None if drawn_N23 is None else drawn_N23[part])
+
+    def _batch(self, indices_B: torch.Tensor, drawn_B23: torch.Tensor | None) -> Batch:
+        raw_BHWC = self.dataset.images_NHWC[indices_B]
+        labels_B = self.dataset.labels_N[indices_B]
+        if self.device.type == "cuda":
+            raw_BHWC, labels_B = raw_BHWC.pin_memory(), labels_B.pin_memory()
+        raw_BHWC = raw_BHWC.to(self.device, non_blocking=True)
+        labels_B = labels_B.to(self.device, non_blocking=True)
+        x_BCHW = raw_BHWC.permute(0, 3, 1, 2).float().sub_(self.mean_C).div_(self.std_C)
+        if drawn_B23 is not None:
+            drawn_B23 = drawn_B23.to(self.device, non_blocking=True)
+            x_BCHW = warp(x_BCHW, drawn_B23)
+        return Batch(x_BCHW.contiguous(memory_format=torch.channels_last), labels_B, drawn_B23)
+
+    # -- models --------------------------------------------------------------------------------------------------
+
+    def build_backbone(self) -> nn.Module:
+        """A fresh backbone, the same for every call: its weights depend on the task's seed alone."""
+        torch.manual_seed(seed_of(self.task.seed, "backbone"))
+        backbone = build_backbone(
+            self.task.backbone, num_classes=self.dataset.num_classes, image_size=self.task.trial_size
+        )
+        return self.place(backbone)
+
+    def place(self, module: nn.Module) -> nn.Module:
+        """The module on the task's device, in channels_last."""
+        return module.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """bfloat16 where it was measured to be faster, float32 elsewhere."""
+        if not self.use_autocast:
+            return contextlib.nullcontext()
+        return torch.autocast(device_type=self.device.type, dtype=torch.bfloat16)
+
+    @torch.no_grad()
+    def evaluate(
+        self, model: TransformedClassifier, indices_I: torch.Tensor, *, view: View | None, undo: bool = False
+    ) -> tuple[Scores, torch.Tensor | None]:
+        """Accuracy of `model` on these images and its theta_N23 (None without a transformer).
+
+        `undo` applies the inverse of the drawn warp first: the oracle.
+        """
+        model.eval()
+        num_top1 = num_top5 = 0
+        thetas = []
+        for x_BCHW, labels_B, drawn_B23 in self.eval_batches(indices_I, view):
+            if undo and drawn_B23 is not None:
+                x_BCHW = warp(x_BCHW, invert(drawn_B23))
+            with self.autocast():
+                logits_BK, theta_B23 = model(x_BCHW)
+            ranked_B5 = logits_BK.float().topk(min(5, logits_BK.shape[1]), dim=1).indices
+            hits_B5 = ranked_B5 == labels_B[:, None]
+            num_top1 += int(hits_B5[:, 0].sum())
+            num_top5 += int(hits_B5.any(dim=1).sum())
+            if theta_B23 is not None:
+                thetas.append(theta_B23.cpu())
+        num = len(indices_I)
+        scores = Scores(top1=100 * num_top1 / num, top5=100 * num_top5 / num, num=num)
+        return scores, torch.cat(thetas) if thetas else None
+
+
+def seed_of(seed: int, *labels: object) -> int:
+    """A 63-bit seed for one use, independent of all other uses."""
+    digest = hashlib.sha256(repr((seed, *labels)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
+
+
+def seeded(seed: int, *labels: object) -> torch.Generator:
+    """A CPU generator for one use, independent of all other uses."""
+    return torch.Generator().manual_seed(seed_of(seed, *labels))
+
+
+def pick_device(name: str) -> torch.device:
+    """The device called `name`; "auto" takes CUDA, else MPS, else the CPU."""
+    if name == "auto":
+        accelerators = [("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())]
+        name = next((accelerator for accelerator, is_here in accelerators if is_here), "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError):
+        raise SettingError(f"device {name!r} is not available here; use --device auto, cpu, cuda or mps") from None
+    return device

@@ -1,0 +1,205 @@
+"""A trial: one architecture, trained and measured. And the two references every trial is quoted against.
+
+    recover protocol   build -> recover -> score through the frozen backbone -> joint training -> measure
+    paper protocol     build -> joint training from scratch until early stopping -> measure the best epoch
+
+The control is the same training without a transformer; the oracle is the same training behind a transformer that
+undoes the drawn warp exactly. A localizer's accuracy lies between the two; the share of that gap which it closes is its
+`gap_closed`.
+"""
+
+import copy
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from lstn_search.arch import Arch
+from lstn_search.localizer import Localizer
+from lstn_search.train.joint import Epoch, Joint, JointTraining
+from lstn_search.train.recovery import Diverged, recover
+from lstn_search.train.stopping import EarlyStopping
+from lstn_search.train.warm import Warm
+from lstn_search.train.workbench import Workbench, seed_of
+from lstn_search.transformer import SpatialTransformer, TransformedClassifier
+
+__all__ = ["OnStage", "Status", "TrialResult", "build_localizer", "gap_closed", "run_reference", "run_trial"]
+
+Status = Literal["ok", "inert", "collapsed", "failed"]
+OnStage = Callable[[str], None]
+"""Told what is under way: "recover", "joint 1/4", …"""
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class TrialResult:
+    """What a trial measured, as flat columns. Accuracies in percent; None where a stage did not run."""
+
+    status: Status
+    """inert or collapsed: the localizer finished its training but is dead, see `lstn_search.train.health`."""
+    reason: str = ""
+    """Why the trial failed."""
+    seconds: float = 0.0
+    recover_steps: int | None = None
+    recover_seconds: float | None = None
+    alignment_mse: float | None = None
+    corner_error_px: float | None = None
+    """Mean corner error after recover, in pixels at the deployment size."""
+    frozen_top1: float | None = None
+    """Accuracy under the view after recover, through the frozen warm backbone."""
+    epochs: int | None = None
+    joint_seconds: float | None = None
+    val_top1: float | None = None
+    """Accuracy under the view after the joint stage: the objective of the search."""
+    val_top5: float | None = None
+    val_clean_top1: float | None = None
+    val_clean_top5: float | None = None
+    spread: float | None = None
+    out_of_frame: float | None = None
+    scale: float | None = None
+    determinant: float | None = None
+    history: tuple[dict[str, Any], ...] = ()
+    """One row a joint epoch: loss, theta's health, accuracy where it was measured."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every column, as JSON types."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "TrialResult":
+        """Read what `to_dict` wrote."""
+        return cls(**{**data, "history": tuple(data.get("history", ()))})
+
+
+def gap_closed(top1: float | None, control: TrialResult, oracle: TrialResult) -> float | None:
+    """Share of the control-to-oracle gap that `top1` closes, in percent; None where there is no gap to close."""
+    if top1 is None or control.val_top1 is None or oracle.val_top1 is None or oracle.val_top1 <= control.val_top1:
+        return None
+    return 100 * (top1 - control.val_top1) / (oracle.val_top1 - control.val_top1)
+
+
+def run_trial(
+    bench: Workbench, arch: Arch, warm: Warm | None, *, on_stage: OnStage | None = None
+) -> tuple[TrialResult, TransformedClassifier | None]:
+    """Train and measure one architecture: its result, and the trained model (None when it failed).
+
+    `warm` is None for the paper's protocol, which starts from scratch. A loss that is no longer finite ends the trial
+    as a recorded failure.
+    """
+    start = time.perf_counter()
+    columns: dict[str, Any] = {}
+    try:
+        localizer = build_localizer(bench, arch)
+        if warm is None:
+            training = JointTraining(bench, localizer, bench.build_backbone(), view=bench.view, average=False)
+            model, joint = _run_paper(bench, training, on_stage)
+        else:
+            columns |= _recover_columns(bench, localizer, warm, on_stage)
+            training = JointTraining(bench, localizer, warm.backbone(bench), view=bench.view)
+            model, joint = _run_joint(bench, training, on_stage)
+    except Diverged as error:
+        failed = TrialResult(status="failed", reason=str(error), seconds=time.perf_counter() - start, **columns)
+        return failed, None
+    columns |= _joint_columns(joint)
+    assert joint.health is not None
+    status: Status = "ok" if joint.health.verdict == "alive" else joint.health.verdict
+    return TrialResult(status=status, seconds=time.perf_counter() - start, **columns), model
+
+
+def run_reference(
+    bench: Workbench, warm: Warm | None, *, oracle: bool, on_stage: OnStage | None = None
+) -> tuple[TrialResult, TransformedClassifier]:
+    """The control, or the oracle: the trial's joint training without a localizer, on the same batches and warps."""
+    start = time.perf_counter()
+    backbone = bench.build_backbone() if warm is None else warm.backbone(bench)
+    training = JointTraining(bench, None, backbone, view=bench.view, undo=oracle, average=warm is not None)
+    frozen_top1 = None
+    if warm is not None:
+        frozen, _ = bench.evaluate(training.model, bench.dataset.val_I, view=bench.view, undo=oracle)
+        frozen_top1 = frozen.top1
+    model, joint = (_run_paper if warm is None else _run_joint)(bench, training, on_stage)
+    columns = _joint_columns(joint) | {"frozen_top1": frozen_top1}
+    return TrialResult(status="ok", seconds=time.perf_counter() - start, **columns), model
+
+
+def build_localizer(bench: Workbench, arch: Arch) -> Localizer:
+    """A fresh localizer at the trial's image size, on the task's device; the same weights for equal seeds."""
+    torch.manual_seed(seed_of(bench.task.seed, "localizer"))
+    localizer = Localizer(arch, bench.task.trial_size)
+    bench.place(localizer)
+    return localizer
+
+
+def _recover_columns(bench: Workbench, localizer: nn.Module, warm: Warm, on_stage: OnStage | None) -> dict[str, Any]:
+    if on_stage is not None:
+        on_stage("recover")
+    recovery = recover(bench, localizer)
+    frozen = TransformedClassifier(SpatialTransformer(localizer), warm.backbone(bench))
+    scores, _ = bench.evaluate(frozen, bench.dataset.val_I, view=bench.view)
+    return {
+        "recover_steps": recovery.steps,
+        "recover_seconds": recovery.seconds,
+        "alignment_mse": recovery.alignment_mse,
+        "corner_error_px": recovery.corner_error_px,
+        "frozen_top1": scores.top1,
+    }
+
+
+def _run_joint(
+    bench: Workbench, training: JointTraining, on_stage: OnStage | None
+) -> tuple[TransformedClassifier, Joint]:
+    for number in range(1, bench.task.epochs + 1):
+        if on_stage is not None:
+            on_stage(f"joint {number}/{bench.task.epochs}")
+        training.run_epoch()
+    return training.evaluated, training.measure()
+
+
+def _run_paper(
+    bench: Workbench, training: JointTraining, on_stage: OnStage | None
+) -> tuple[TransformedClassifier, Joint]:
+    """Train until early stopping; what is measured is the best epoch by validation accuracy."""
+    stopping = EarlyStopping(floor_epochs=bench.task.epochs)
+    accuracies: list[float] = []
+    best: dict[str, torch.Tensor] = {}
+    while len(accuracies) < max(bench.task.max_epochs, bench.task.epochs) and not stopping.should_stop(accuracies):
+        if on_stage is not None:
+            on_stage(f"joint {len(accuracies) + 1}")
+        epoch = training.run_epoch(evaluate=True)
+        assert epoch.val is not None
+        if not accuracies or epoch.val.top1 > max(accuracies):
+            best = copy.deepcopy(training.model.state_dict())
+        accuracies.append(epoch.val.top1)
+    training.model.load_state_dict(best)
+    return training.model, training.measure()
+
+
+def _joint_columns(joint: Joint) -> dict[str, Any]:
+    columns: dict[str, Any] = {
+        "epochs": len(joint.epochs),
+        "joint_seconds": joint.seconds,
+        "val_top1": joint.val.top1,
+        "val_top5": joint.val.top5,
+        "val_clean_top1": joint.val_clean.top1,
+        "val_clean_top5": joint.val_clean.top5,
+        "history": tuple(_history_row(epoch) for epoch in joint.epochs),
+    }
+    if joint.health is not None:
+        columns |= {
+            "spread": joint.health.spread,
+            "out_of_frame": joint.health.out_of_frame,
+            "scale": joint.health.scale,
+            "determinant": joint.health.determinant,
+        }
+    return columns
+
+
+def _history_row(epoch: Epoch) -> dict[str, Any]:
+    row: dict[str, Any] = {"epoch": epoch.number, "seconds": epoch.seconds, "train_loss": epoch.train_loss}
+    if epoch.health is not None:
+        row |= dataclasses.asdict(epoch.health)
+    if epoch.val is not None:
+        row["val_top1"] = epoch.val.top1
+    return row
