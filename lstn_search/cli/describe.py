@@ -1,14 +1,172 @@
 """Commands that describe without training: `cost` and `space list|show|check`."""
 
+import json
+from typing import TYPE_CHECKING, Annotated
+
 import typer
 
+from lstn_search.arch import Arch
+from lstn_search.cost import Cost, LayerCost, TransformerCost, cost, transformer_cost
+from lstn_search.errors import ArchError
+from lstn_search.space import load_space, resolve_arch, space_names
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
 __all__ = ["register"]
+
+ArchOption = Annotated[str, typer.Option("--arch", help="A seed point of the space, or the path of an arch.json.")]
+SpaceOption = Annotated[str, typer.Option("--space", help="A named search space, or the path of a space's .toml.")]
+ImageSizeOption = Annotated[int, typer.Option("--image-size", help="Side of the square image, in pixels.")]
+SpaceArgument = Annotated[str, typer.Argument(metavar="SPACE", help="A named space, or the path of its .toml.")]
 
 
 def register(app: typer.Typer) -> None:
     """Add the `cost` command and the `space` group to `app`."""
+    app.command("cost")(_cost)
+    group = typer.Typer(no_args_is_help=True, help="List, show and check search spaces.")
+    group.command("list")(_space_list)
+    group.command("show")(_space_show)
+    group.command("check")(_space_check)
+    app.add_typer(group, name="space")
 
-    @app.command()
-    def cost() -> None:
-        """Print the layers of an architecture with their cost."""
-        raise NotImplementedError
+
+def _cost(
+    arch: ArchOption,
+    image_size: ImageSizeOption = 224,
+    space: SpaceOption = "lstn",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
+) -> None:
+    """Print the layers of an architecture: shapes, parameters, MACs, FLOPs, receptive field."""
+    net = resolve_arch(arch, load_space(space))
+    total = cost(net, image_size)
+    transformer = transformer_cost(image_size, channels=net.in_channels)
+    if as_json:
+        facts = {"arch": arch, "digest": net.digest, **total.to_dict(), "transformer": transformer.to_dict()}
+        typer.echo(json.dumps(facts, indent=2))
+        return
+    _print(_cost_table(arch, net, total), *_cost_notes(total, transformer))
+
+
+def _space_list() -> None:
+    """List the named search spaces."""
+    table = _table("space", "what it varies", ">sets of choices", "seed points")
+    for name in space_names():
+        space = load_space(name)
+        table.add_row(name, space.description, f"{space.count():.2g}", ", ".join(space.seeds))
+    _print(table)
+
+
+def _space_show(space: SpaceArgument, image_size: ImageSizeOption = 224) -> None:
+    """Show what a search space varies, its seed points and its cheapest network."""
+    found = load_space(space)
+    choices = _table("choice", "values")
+    for name, values in found.values.items():
+        choices.add_row(name, ", ".join(str(value).lower() for value in values))
+    seeds = _table("seed point", ">params", f">GFLOPs at {image_size}", "in the space", "source")
+    for name, arch in found.seeds.items():
+        inside = "yes" if found.encode(arch) else "no"
+        seeds.add_row(name, *_summary(arch, image_size), inside, found.sources[name])
+    gflops, cheapest = found.cheapest(image_size)
+    params = cost(found.expand(cheapest), image_size).params
+    _print(
+        f"{found.name}: {found.description}",
+        choices,
+        *([seeds] if found.seeds else []),
+        f"{found.count():,} sets of choices.",
+        f"Cheapest at {image_size}: {gflops:.6f} GFLOPs, {params:,} parameters.",
+    )
+
+
+def _space_check(space: SpaceArgument, image_size: ImageSizeOption = 224) -> None:
+    """Check a search space file: one line if it is fine, one line and exit code 2 if it is not."""
+    found = load_space(space)
+    gflops, _ = found.cheapest(image_size)
+    typer.echo(
+        f"{space}: ok ({found.count():.2g} sets of choices, {len(found.seeds)} seed points, "
+        f"cheapest {gflops:.6f} GFLOPs at {image_size})"
+    )
+
+
+# -- tables ------------------------------------------------------------------------------------------------------------
+
+
+def _cost_table(name: str, arch: Arch, total: Cost) -> "Table":
+    table = _table(">#", "layer", ">output", ">params", ">MACs", ">FLOPs", ">sees px")
+    table.title = f"{name} for {arch.in_channels} x {total.image_size} x {total.image_size} images"
+    table.show_footer = True
+    last = None
+    for row in total.layers:
+        if last is not None and (row.number == 0) != (last.number == 0):
+            table.add_section()
+        table.add_row(
+            str(row.number) if row.kind == "conv" else "",
+            _words(row, arch),
+            " x ".join(str(side) for side in (*row.out_shape[1:], row.out_shape[0])),
+            *(f"{count:,}" if count else "" for count in (row.params, row.macs, row.flops)),
+            str(row.receptive_field),
+        )
+        last = row
+    for column, text in zip(
+        table.columns[1:6], ("total", "", f"{total.params:,}", f"{total.macs:,}", f"{total.flops:,}"), strict=True
+    ):
+        column.footer = text
+    return table
+
+
+def _words(row: LayerCost, arch: Arch) -> str:
+    """A row in words, with what stands behind it: `conv 3x3, stride 2, pad 1, BN, ReLU`."""
+    if row.number == 0:
+        return {"head.pool": "average-pool", "head.hidden": "linear, ReLU", "head.theta": "linear to theta"}[row.name]
+    layer = arch.layers[row.number - 1]
+    if row.kind == "conv":
+        depthwise = layer.groups > 1 and layer.groups == row.in_shape[0]
+        words = [f"{'depthwise' if depthwise else 'conv'} {layer.kernel}x{layer.kernel}"]
+        words += [f"stride {layer.stride}"] * (layer.stride > 1)
+        words += [f"pad {layer.padding}"] * (layer.padding > 0)
+        words += [f"{layer.groups} groups"] * (layer.groups > 1 and not depthwise)
+    else:
+        words = [f"max-pool {layer.max_pool}x{layer.max_pool}"]
+    relu = layer.act == "relu" and (row.kind == "max-pool" or layer.max_pool == 1)
+    tail = ["BN"] * (row.norm_params > 0) + ["ReLU"] * relu
+    return ", ".join(words + (tail[::-1] if layer.norm == "conv-act-bn" else tail))
+
+
+def _cost_notes(total: Cost, transformer: TransformerCost) -> list[str]:
+    before = total.params - total.head_params
+    return [
+        f"{total.params:,} parameters, {before:,} before the head; {total.macs:,} MACs; {total.gflops:.4f} GFLOPs.",
+        f"Not included: grid generator {transformer.grid_flops / 1e9:.4f} and sampler "
+        f"{transformer.sampler_flops / 1e9:.4f} GFLOPs.",
+    ]
+
+
+def _summary(arch: Arch, image_size: int) -> tuple[str, str]:
+    """Parameters and GFLOPs; dashes when the image is too small for `arch`."""
+    try:
+        total = cost(arch, image_size)
+    except ArchError:
+        return "–", "too small"
+    return f"{total.params:,}", f"{total.gflops:.4f}"
+
+
+def _table(*columns: str) -> "Table":
+    """An empty table; a column whose name starts with `>` is right-aligned."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE, title_justify="left", title_style="bold", pad_edge=False, collapse_padding=True)
+    for name in columns:
+        if name.startswith(">"):
+            table.add_column(name[1:], justify="right", no_wrap=True)
+        else:
+            table.add_column(name)
+    return table
+
+
+def _print(*parts: "Table | str") -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, emoji=False)  # a file may hold brackets
+    for part in parts:
+        console.print(part)
