@@ -8,13 +8,16 @@ import logging
 from pathlib import Path
 
 from lstn_search.data import files
-from lstn_search.data.listing import Listing, check_classes, list_class_folders
+from lstn_search.data.listing import Listing, check_classes, list_class_folders, not_found
 from lstn_search.data.splits import scale_sizes, split_by_size
-from lstn_search.errors import DataError
 
-__all__ = ["SIZES", "read"]
+__all__ = ["HOW_TO_GET", "SIZES", "read"]
 
 SIZES = (6277, 1200, 1200)
+HOW_TO_GET = (
+    "get it with `python -c \"import torchvision; torchvision.datasets.Caltech101('DIR', download=True)\"`, or unpack "
+    "caltech-101.zip of the Caltech-101 page (data.caltech.edu) in DIR, and give --data-dir DIR"
+)
 _FOLDER = "101_ObjectCategories"
 _log = logging.getLogger(__name__)
 
@@ -27,9 +30,8 @@ def read(data_dir: Path, *, split_seed: int, cache_dir: Path) -> Listing:
     sizes = scale_sizes(SIZES, len(keys))
     if sizes != SIZES:
         _log.warning(
-            "caltech101: %s images in %s where there should be %s; split %s/%s/%s in the same proportions",
-            *(f"{len(keys):,}", root, f"{sum(SIZES):,}"),
-            *(f"{size:,}" for size in sizes),
+            f"caltech101: {len(keys):,} images in {root} where there should be {sum(SIZES):,}; "
+            f"split {'/'.join(f'{size:,}' for size in sizes)} in the same proportions"
         )
     return Listing(
         class_names=class_names,
@@ -42,12 +44,9 @@ def read(data_dir: Path, *, split_seed: int, cache_dir: Path) -> Listing:
 
 
 def _find(data_dir: Path) -> Path:
-    candidates = (data_dir / "caltech101" / _FOLDER, data_dir / _FOLDER, data_dir)
-    for root in candidates[:2] if data_dir.name != _FOLDER else candidates:
+    for root in (data_dir / "caltech101" / _FOLDER, data_dir / _FOLDER):
         if root.is_dir():
             return root
-    raise DataError(
-        f'no caltech101/{_FOLDER} in {data_dir}; get it with `python -c "import torchvision; '
-        f'torchvision.datasets.Caltech101({str(data_dir)!r}, download=True)"`, or unpack caltech-101.zip of the '
-        "Caltech-101 page (data.caltech.edu) there"
-    )
+    if data_dir.name == _FOLDER and data_dir.is_dir():
+        return data_dir
+    raise not_found(f"caltech101/{_FOLDER}", data_dir, archive="101", folder="caltech101", cure=HOW_TO_GET)

@@ -10,11 +10,11 @@ import rich.console
 import rich.progress
 import torch
 
-from lstn_search.data import caltech101, glyphs
+from lstn_search.data import caltech101, cifar10, folder, glyphs, tsrd
 from lstn_search.data.cache import cached_images, default_cache_dir
 from lstn_search.data.files import Row
 from lstn_search.data.listing import Listing
-from lstn_search.data.names import check_name
+from lstn_search.data.names import FOLDER_PREFIX, check_name
 from lstn_search.errors import DataError, SettingError
 
 __all__ = ["Dataset", "load_dataset"]
@@ -22,7 +22,12 @@ __all__ = ["Dataset", "load_dataset"]
 MAX_DAMAGED = 0.01
 """Share of damaged files above which a dataset is refused."""
 
-_READERS: dict[str, Callable[..., Listing]] = {"caltech101": caltech101.read}
+_READERS: dict[str, Callable[..., Listing]] = {
+    "caltech101": caltech101.read,
+    "cifar10": cifar10.read,
+    "tsrd": tsrd.read,
+}
+_HOW_TO_GET = {"caltech101": caltech101.HOW_TO_GET, "cifar10": cifar10.HOW_TO_GET, "tsrd": tsrd.HOW_TO_GET}
 _log = logging.getLogger(__name__)
 
 
@@ -118,8 +123,11 @@ def load_dataset(
 def _list(name: str, *, data_dir: Path | None, split_seed: int, cache_dir: Path) -> Listing:
     if name == "glyphs":
         return glyphs.read(split_seed=split_seed)
+    if name.startswith(FOLDER_PREFIX):
+        path = Path(name.removeprefix(FOLDER_PREFIX)).expanduser()
+        return folder.read(path, split_seed=split_seed, cache_dir=cache_dir)
     if data_dir is None:
-        raise DataError(f"dataset {name!r} needs a folder with its images; say which with --data-dir")
+        raise DataError(f"dataset {name!r} needs --data-dir, the folder that holds it; {_HOW_TO_GET[name]}")
     return _READERS[name](Path(data_dir).expanduser(), split_seed=split_seed, cache_dir=cache_dir)
 
 

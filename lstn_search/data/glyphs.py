@@ -54,20 +54,20 @@ def draw(character: str, *, number: int, image_size: int) -> npt.NDArray[np.uint
     pen = ImageDraw.Draw(canvas)
 
     middle = (background + ink) / 2
-    for _ in range(rng.randint(2, 6)):
-        _scribble(pen, rng, side, _rgb(middle + rng.uniform(-60, 60, 3)))
+    for _ in range(rng.randint(3, 8)):
+        _scribble(pen, rng, side, _rgb(middle + rng.uniform(-80, 80, 3)))
     size = side * rng.uniform(0.56, 0.66)
     place = tuple(side * (0.5 + rng.uniform(-0.03, 0.03, 2)))
     font = ImageFont.load_default(size)
     weight = side * rng.uniform(0.0, 0.02)
     pen.text(place, character, fill=_rgb(ink), font=font, anchor="mm", stroke_width=weight)
-    if rng.uniform() < 0.5:
-        _scribble(pen, rng, side, _rgb(middle + rng.uniform(-60, 60, 3)))
+    for _ in range(rng.randint(0, 4)):
+        _scribble(pen, rng, side, _rgb(middle + rng.uniform(-80, 80, 3)))
 
     ramp = np.linspace(-1, 1, image_size, dtype=np.float32)
     down, right = rng.uniform(-30, 30, 2).astype(np.float32)
     light = down * ramp[:, None] + right * ramp[None, :]
-    noise = rng.randint(-64, 64, (image_size, image_size, 3), dtype=np.int8) * np.float32(rng.uniform(0.0, 0.8))
+    noise = rng.randint(-64, 64, (image_size, image_size, 3), dtype=np.int8) * np.float32(rng.uniform(0.0, 1.0))
     pixels = np.asarray(canvas.reduce(scale) if scale > 1 else canvas)
     lit: npt.NDArray[np.float32] = pixels + light[:, :, None] + noise
     return lit.clip(0, 255).astype(np.uint8)
@@ -79,17 +79,17 @@ def _draw_all(labels: tuple[int, ...], image_size: int) -> Iterator[Row]:
 
 
 def _colours(rng: np.random.RandomState) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """A background and an ink whose brightness differs by 50 or more of 255."""
+    """A background and an ink whose brightness differs by 35 or more of 255."""
     while True:
         background, ink = rng.uniform(20, 235, (2, 3))
-        if abs((background - ink) @ (0.299, 0.587, 0.114)) >= 50:
+        if abs((background - ink) @ (0.299, 0.587, 0.114)) >= 35:
             return background, ink
 
 
 def _scribble(pen: ImageDraw.ImageDraw, rng: np.random.RandomState, side: int, colour: tuple[int, ...]) -> None:
     """One stroke of clutter: a straight line or an arc, thinner than a glyph's."""
     x, y, dx, dy = side * rng.uniform((-0.1, -0.1, -0.5, -0.5), (1.1, 1.1, 0.5, 0.5))
-    width = max(1, round(side * rng.uniform(0.01, 0.05)))
+    width = max(1, round(side * rng.uniform(0.01, 0.06)))
     if rng.uniform() < 0.5:
         pen.line((x, y, x + dx, y + dy), fill=colour, width=width)
     else:

@@ -10,7 +10,7 @@ from lstn_search.data import files
 from lstn_search.data.splits import Split
 from lstn_search.errors import DataError
 
-__all__ = ["Listing", "check_classes", "list_class_folders"]
+__all__ = ["Listing", "check_classes", "list_class_folders", "not_found"]
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -68,3 +68,21 @@ def check_classes(root: Path, class_names: Sequence[str], labels: Sequence[int],
                 f"class {class_name!r} in {root} has {counts[label]} image{'s' * (counts[label] != 1)}; "
                 f"a split needs at least {minimum}, so add some or remove the class"
             )
+
+
+def not_found(what: str, data_dir: Path, *, archive: str, folder: str, cure: str) -> DataError:
+    """The error to raise when `data_dir` does not hold `what`.
+
+    `cure` says how to get it, unless an archive with `archive` in its name lies there, to be unpacked in `folder`.
+    """
+    if not data_dir.is_dir():
+        return DataError(f"data folder {data_dir} does not exist; give the folder that holds {what}, or {cure}")
+    for path in sorted(data_dir.iterdir()):
+        name = path.name.lower()
+        if archive in name and name.endswith((".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")):
+            unpack = f"unzip {path} -d" if name.endswith(".zip") else f"tar -xf {path} -C"
+            return DataError(
+                f"{data_dir} holds no {what}, but the archive {path.name}: unpack it with "
+                f"`mkdir -p DIR/{folder} && {unpack} DIR/{folder}` and give --data-dir DIR"
+            )
+    return DataError(f"{data_dir} holds no {what}; {cure}")

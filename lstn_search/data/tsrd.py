@@ -1,0 +1,84 @@
+"""TSRD, the Chinese Traffic Sign Recognition Database: 6,164 photos of signs in 58 classes.
+
+Official naming: photos `000_0001.png` (the class first) in TSRD-Train and TSRD-Test, and for each an annotation file
+(`TsignRecgTrain4170Annotation.txt`, `TsignRecgTest1994Annotation.txt`) with a line a photo:
+
+    file name;width;height;x1;y1;x2;y2;class;
+
+As in the paper, both parts are pooled, duplicates are removed (files with the same bytes; the first one stays) and the
+rest is split 4,000 / 998 / 1,000. The sign's box is not used: a photo is taken whole, as it is for the localization net
+to find the sign.
+"""
+
+import logging
+from pathlib import Path, PurePosixPath
+
+from lstn_search.data import files
+from lstn_search.data.listing import Listing, check_classes, not_found
+from lstn_search.data.splits import scale_sizes, split_by_size
+from lstn_search.errors import DataError
+
+__all__ = ["HOW_TO_GET", "SIZES", "read"]
+
+SIZES = (4000, 998, 1000)
+HOW_TO_GET = (
+    "get TSRD-Train, TSRD-Test and their two annotations on the Chinese Traffic Sign Database page (nlpr.ia.ac.cn), "
+    "unpack them in DIR/tsrd and give --data-dir DIR"
+)
+_log = logging.getLogger(__name__)
+
+
+def read(data_dir: Path, *, split_seed: int, cache_dir: Path) -> Listing:
+    """List the photos that the annotation files below `data_dir` (or below a folder tsrd or TSRD in it) name."""
+    root = next((data_dir / name for name in ("tsrd", "TSRD") if (data_dir / name).is_dir()), data_dir)
+    photos = _annotated(root)
+    if not photos:
+        what = "TSRD annotation file (TsignRecg…Annotation.txt)"
+        raise not_found(what, data_dir, archive="tsrd", folder="tsrd", cure=HOW_TO_GET)
+    found = sorted(photos)
+    digests = files.file_digests(root, [photos[key][0] for key in found], cache_dir=cache_dir)
+    first = {digest: key for key, digest in reversed(list(zip(found, digests, strict=True)))}
+    content = {key: digest for digest, key in first.items()}
+    keys = sorted(content)
+
+    class_names = tuple(sorted({photos[key][1] for key in keys}))
+    labels = tuple(class_names.index(photos[key][1]) for key in keys)
+    check_classes(root, class_names, labels, minimum=1)
+    sizes = scale_sizes(SIZES, len(keys))
+    if sizes != SIZES:
+        _log.warning(
+            f"tsrd: {len(keys):,} images after {len(found) - len(keys):,} duplicates were left out, where there should "
+            f"be {sum(SIZES):,}; split {'/'.join(f'{size:,}' for size in sizes)} in the same proportions"
+        )
+    return Listing(
+        class_names=class_names,
+        keys=tuple(keys),
+        labels=labels,
+        content=tuple(content[key] for key in keys),
+        split=split_by_size(keys, labels, sizes=sizes, seed=split_seed),
+        decode=lambda size: files.decode_files(root, [photos[key][0] for key in keys], image_size=size),
+    )
+
+
+def _annotated(root: Path) -> dict[str, tuple[str, str]]:
+    """Key ("train/000_0001.png") -> (path relative to `root`, class as three digits) of each annotated photo.
+
+    The names of the folders differ between copies (TSRD-Train, tsrd-train, TSRD-Train-Images), so keys leave them out.
+    """
+    photos: dict[str, tuple[str, str]] = {}
+    paths = files.images_below(root, ".") if root.is_dir() else []
+    texts = [path for path in root.rglob("[!.]*.txt") if "annotation" in path.name.lower()]
+    for text in sorted(texts):
+        part = "test" if "test" in text.name.lower() else "train"
+        path_of = {PurePosixPath(path).name: path for path in paths}
+        path_of |= {PurePosixPath(path).name: path for path in paths if part in PurePosixPath(path).parent.name.lower()}
+        for number, line in enumerate(text.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
+            if not line.strip(" ;\t"):
+                continue
+            name, *numbers = (field.strip() for field in line.strip().rstrip(";").split(";"))
+            if len(numbers) != 7 or not all(field.isdecimal() for field in numbers):
+                raise DataError(f"{text}:{number}: expected name;width;height;x1;y1;x2;y2;class; got {line.strip()!r}")
+            if name not in path_of:
+                raise DataError(f"{text}:{number}: no photo {name!r} below {root}; unpack TSRD-{part.title()} there")
+            photos[f"{part}/{name}"] = (path_of[name], f"{int(numbers[-1]):03d}")
+    return photos
