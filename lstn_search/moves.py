@@ -1,6 +1,7 @@
 """Moves inside a search space: to a neighbour, down to a budget, and to the cheapest network of all."""
 
 import itertools
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -72,9 +73,13 @@ def _neighbours(space: "Space", choices: Mapping[str, Value]) -> Iterator[tuple[
             yield "units", _with_units(choices, [*units[:i], *units[i + 1 :]])
 
 
+_WORDS = {"none": 0, "conv-act-bn": 1, "conv-bn-act": 2, "separable": 0, "plain": 1, "bottleneck": 2, FLATTEN: math.inf}
+"""Words among numbers, from light to heavy: "flatten" is the largest pooled size."""
+
+
 def _step(space: "Space", choices: Mapping[str, Value], name: str, direction: int) -> Value | None:
-    """The next value of a choice, up or down its sorted list; "flatten" counts as the largest pooled size."""
-    values = sorted(space.values[field_of(name)], key=lambda value: (value == FLATTEN, value))
+    """The next value of a choice, up or down its sorted list."""
+    values = sorted(space.values[field_of(name)], key=lambda value: _WORDS.get(str(value), value))
     i = values.index(choices[name]) + direction
     return values[i] if 0 <= i < len(values) else None
 
@@ -123,6 +128,7 @@ _SMALLER_MAPS = {
     "unit.padded": -1,
 }
 _LARGER_MAPS = {field: -direction for field, direction in _SMALLER_MAPS.items()}
+_LIGHTER_KINDS = {"norm": -1, "stem.kind": -1, "unit.kind": -1}
 
 
 def repair(
@@ -131,10 +137,12 @@ def repair(
     """Shrink `choices` step by step, in random order, until `fits` accepts the architecture.
 
     First narrower and shallower with the maps' sizes left alone; then, from the start again, with smaller maps too
-    (for a tight budget); then with larger maps (for an image too small). None when all three end without success,
-    which is not a proof that nothing fits.
+    (for a tight budget); then with larger maps (for an image too small); then with smaller maps and lighter kinds of
+    block, without batch norm (for a budget near the cheapest network). None when all four end without success, which
+    is not a proof that nothing fits.
     """
-    for directions in (_NARROWER, _NARROWER | _SMALLER_MAPS, _NARROWER | _LARGER_MAPS):
+    for extra in ({}, _SMALLER_MAPS, _LARGER_MAPS, _SMALLER_MAPS | _LIGHTER_KINDS):
+        directions = _NARROWER | extra
         current = dict(choices)
         while not fits(expand(current)):
             steps = [
