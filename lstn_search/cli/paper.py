@@ -143,11 +143,11 @@ def _print_summary(console: "Console", summary: "Summary") -> None:
     if summary.num_close:
         line += f", [yellow]{summary.num_close} within 0.5 %[/]"
     if summary.num_explained:
-        line += f", [yellow]{summary.num_explained} of another value[/]"
+        line += f", [yellow]{summary.num_explained} explained[/]"
     if summary.num_open:
         line += f", [bold red]{summary.num_open} without explanation[/]"
     elif summary.num_exact < summary.num_cells:
-        line += "; a sentence under its table explains each that differs"
+        line += "; each that differs has its sentence under the table"
     console.print(line + ".")
 
 
