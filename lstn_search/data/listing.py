@@ -76,7 +76,7 @@ def not_found(what: str, data_dir: Path, *, archive: str, folder: str, cure: str
     `cure` says how to get it, unless an archive with `archive` in its name lies there, to be unpacked in `folder`.
     """
     if not data_dir.is_dir():
-        return DataError(f"data folder {data_dir} does not exist; give the folder that holds {what}, or {cure}")
+        return DataError(f"there is no folder {data_dir}; give the folder that holds {what}, or {cure}")
     for path in sorted(data_dir.iterdir()):
         name = path.name.lower()
         if archive in name and name.endswith((".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")):

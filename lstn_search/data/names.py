@@ -9,11 +9,11 @@ DATASET_NAMES = ("caltech101", "cifar10", "tsrd", "glyphs", "folder:PATH")
 
 
 def check_name(name: str) -> None:
-    """Raise DataError, with suggestions, unless `name` is one of DATASET_NAMES (``folder:PATH`` with a real PATH)."""
+    """Raise DataError, with suggestions, unless `name` is in DATASET_NAMES; its images are not looked for yet."""
     if name.startswith(FOLDER_PREFIX):
         if name == FOLDER_PREFIX:
             raise DataError(
                 "dataset 'folder:' has no path; write folder:PATH, the folder that holds one folder a class"
             )
-    elif name not in DATASET_NAMES or name == "folder:PATH":
+    elif name not in DATASET_NAMES:
         raise DataError(f"unknown dataset {name!r}; {did_you_mean(name, DATASET_NAMES)}")
