@@ -20,11 +20,9 @@ import torch
 from torch import nn
 
 from lstn_search.errors import BackboneError, did_you_mean
+from lstn_search.task import DEFAULT_BACKBONE
 
-__all__ = ["DEFAULT_BACKBONE", "backbone_names", "build_backbone"]
-
-DEFAULT_BACKBONE = "test_resnet"
-"""timm's smallest ResNet (0.4 M parameters): what the tool trains when nothing else is asked for."""
+__all__ = ["backbone_names", "build_backbone"]
 
 PAPER_EFFICIENTNETS = tuple(f"paper_efficientnet_b{phi}" for phi in range(6))
 CURE_SIZES_PX = (32, 64, 75, 96, 112, 128, 160, 192, 224, 256, 299, 384, 448, 512)

@@ -4,6 +4,8 @@ What each name means, and how choices become layers: choices.py. The moves betwe
 """
 
 import dataclasses
+import hashlib
+import json
 import random
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -39,6 +41,12 @@ class Space:
         """A space from the tables of a space file. Raises SpaceError, naming `where` and the path in it."""
         description, values, seeds, sources = check_space(data, where or name)
         return cls(name=name, values=values, description=description, seeds=seeds, sources=sources)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, in hex, over the choices and the seed points: equal digests search the same space."""
+        content = {"values": dict(self.values), "seeds": {name: arch.digest for name, arch in self.seeds.items()}}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     # -- choices -> architecture and back --------------------------------------------------------------------------
 

@@ -8,9 +8,12 @@ from typing import Any, Literal, get_args
 
 from lstn_search.errors import SettingError, did_you_mean
 
-__all__ = ["Protocol", "Task"]
+__all__ = ["DEFAULT_BACKBONE", "Protocol", "Task"]
 
 Protocol = Literal["recover", "paper"]
+
+DEFAULT_BACKBONE = "test_resnet"
+"""timm's smallest ResNet (0.4 M parameters): what the tool trains when nothing else is asked for."""
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -20,7 +23,7 @@ class Task:
     dataset: str
     """A name of `lstn_search.data.DATASET_NAMES`, or folder:PATH."""
     data_dir: str | None = None
-    backbone: str = "test_resnet"
+    backbone: str = DEFAULT_BACKBONE
     """Any classifier of timm or torchvision; the default is timm's smallest ResNet."""
     image_size: int = 224
     """Side in pixels at deployment: what cost, budget and corner error mean."""

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from lstn_search.backbones import DEFAULT_BACKBONE, backbone_names, build_backbone
+from lstn_search.backbones import backbone_names, build_backbone
 from lstn_search.errors import BackboneError
+from lstn_search.task import DEFAULT_BACKBONE
 
 
 def num_params(model: torch.nn.Module) -> int:

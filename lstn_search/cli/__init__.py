@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import typer
 
-from lstn_search.cli import describe, paper
+from lstn_search.cli import describe, paper, train
 from lstn_search.errors import LstnError
 
 __all__ = ["app", "main"]
@@ -20,6 +20,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 describe.register(app)
+train.register(app)
 paper.register(app)
 
 

@@ -67,7 +67,8 @@ def invert(theta_B23: torch.Tensor) -> torch.Tensor:
 
 
 def corner_error_px(theta_B23: torch.Tensor, target_B23: torch.Tensor, image_size: int) -> torch.Tensor:
-    """Mean distance of the four frame corners under the two warps, in pixels of an `image_size` image: one per sample."""
+    """Mean distance of the four frame corners under two warps, in pixels of an `image_size` image; one per sample."""
     corners_34 = torch.tensor([[-1.0, 1.0, -1.0, 1.0], [-1.0, -1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
     gap_B24 = (theta_B23 - target_B23) @ corners_34.to(theta_B23)
-    return torch.linalg.vector_norm(gap_B24, dim=1).mean(dim=1) * (image_size / 2)
+    error_B: torch.Tensor = torch.linalg.vector_norm(gap_B24, dim=1).mean(dim=1) * (image_size / 2)
+    return error_B

@@ -16,8 +16,7 @@ import torch.nn.functional as F
 from filelock import FileLock
 from torch import nn
 
-from lstn_search.errors import CheckpointError
-from lstn_search.train.recovery import Diverged
+from lstn_search.errors import CheckpointError, SettingError
 from lstn_search.train.workbench import Scores, Workbench, seed_of
 from lstn_search.transformer import TransformedClassifier
 from lstn_search.weights import load_weights, save_weights, write_atomically
@@ -146,7 +145,10 @@ def _train(bench: Workbench, on_epoch: Callable[[int], None] | None) -> Warm:
             optimizer.step()
             schedule.step()
         if not bool(torch.isfinite(loss)):
-            raise Diverged(f"the loss is {loss.item()} in warm-start epoch {epoch} of {task.backbone}")
+            raise SettingError(
+                f"backbone {task.backbone!r} diverged in epoch {epoch} of its own training (loss {loss.item()}); "
+                "choose another --backbone"
+            )
         if on_epoch is not None:
             on_epoch(epoch)
     model = TransformedClassifier(None, backbone)

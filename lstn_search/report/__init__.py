@@ -1,0 +1,1 @@
+"""Pictures and tables: facts first, then drawing."""

@@ -1,0 +1,1 @@
+"""The search: ask -> cost -> dedupe -> run -> tell, in a run folder that can be resumed."""

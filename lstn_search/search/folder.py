@@ -1,0 +1,161 @@
+"""The run folder: its manifest, its lock, and the names of the files in it.
+
+manifest.json   settings, seeds, versions, data hash, hardware, references, counts
+study.db        the Optuna study (SQLite): every trial, rejected and duplicate proposals included
+trials.csv      one row a trained architecture        pareto.csv, pareto.json, pareto.png   the front
+weights/        the trained localizer and classifier of each architecture on the front, and of the seed points
+best/           arch.json, model.py, weights: the most accurate architecture within the budget
+"""
+
+import importlib.metadata
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from lstn_search.errors import RunError
+from lstn_search.search.settings import SearchSettings
+
+__all__ = ["MANIFEST", "STUDY_FILE", "RunFolder"]
+
+MANIFEST = "manifest.json"
+STUDY_FILE = "study.db"
+PACKAGES = ("torch", "torchvision", "timm", "optuna", "numpy", "pandas", "pillow")
+
+
+class RunFolder:
+    """A run folder on disk. `create` and `resume` lock it for as long as this process lives; `open` only reads."""
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self.manifest = manifest
+        self._lock: FileLock | None = None
+
+    # -- opening -------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, path: Path, settings: SearchSettings, *, resume: bool) -> "RunFolder":
+        """A new folder, or with `resume` the one that is there, after checking that its settings are the same.
+
+        Raises RunError when the folder is taken, unwritable, in use, or was made with other settings.
+        """
+        exists = (path / MANIFEST).exists()
+        if exists and not resume:
+            raise RunError(f"{path} already holds a run; add --resume to go on with it, or choose another --out")
+        if path.is_dir() and not exists and any(entry.name != ".lock" for entry in path.iterdir()):
+            raise RunError(f"{path} is not empty and holds no run; choose another --out")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            lock = FileLock(path / ".lock")
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise RunError(f"{path} is in use by another search; wait for it, or choose another --out") from None
+        except OSError as error:
+            raise RunError(f"{path} cannot be written ({error.strerror}); choose another --out") from None
+        folder = cls.open(path) if exists else cls(path, {"settings": settings.to_dict()})
+        folder._lock = lock
+        if exists:
+            folder._check_same(settings)
+        folder.manifest |= {"versions": _versions(), "hardware": _hardware()}
+        folder.write_manifest()
+        return folder
+
+    @classmethod
+    def open(cls, path: Path) -> "RunFolder":
+        """An existing folder, to read from. Raises RunError when it holds no run."""
+        try:
+            manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+            SearchSettings.from_dict(manifest["settings"])
+        except FileNotFoundError:
+            raise RunError(f"{path} holds no run (no {MANIFEST}); give the folder a search wrote") from None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise RunError(f"{path / MANIFEST} cannot be read ({error}); it is not a search's manifest") from None
+        return cls(path, manifest)
+
+    def _check_same(self, settings: SearchSettings) -> None:
+        old, new = _flat(self.manifest["settings"]), _flat(settings.to_dict())
+        for name in new:
+            if old.get(name) != new[name]:
+                raise RunError(
+                    f"{self.path} was made with {name} = {old.get(name)!r}, not {new[name]!r}; "
+                    "give the same settings to resume, or choose another --out"
+                )
+
+    def release(self) -> None:
+        """Let other processes write here."""
+        if self._lock is not None:
+            self._lock.release()
+
+    # -- files ---------------------------------------------------------------------------------------------------
+
+    @property
+    def settings(self) -> SearchSettings:
+        """What the search was asked to do."""
+        return SearchSettings.from_dict(self.manifest["settings"])
+
+    @property
+    def storage_url(self) -> str:
+        """Optuna's URL of the study."""
+        return f"sqlite:///{(self.path / STUDY_FILE).resolve()}"
+
+    def weights_file(self, digest: str) -> Path:
+        """Where the trained model of an architecture is kept."""
+        return self.path / "weights" / f"{digest[:16]}.safetensors"
+
+    def write_manifest(self, **changes: Any) -> None:
+        """Add `changes` to the manifest and write it whole."""
+        self.manifest |= changes
+        self.write_text(MANIFEST, json.dumps(self.manifest, indent=2) + "\n")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write one of the folder's files whole."""
+        temporary = self.path / f".{name}.{os.getpid()}"
+        try:
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(self.path / name)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise RunError(f"{self.path / name} cannot be written ({error.strerror}); make room or access") from None
+
+
+def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in data.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version(), "lstn-search": _version("lstn-search")}
+    return versions | {name: _version(name) for name in PACKAGES}
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _hardware() -> dict[str, Any]:
+    import torch
+
+    cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
+    return {
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "torch_threads": torch.get_num_threads(),
+        "cuda": cuda,
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
