@@ -15,7 +15,9 @@ from lstn_search.errors import DataError
 COUNTS = {"accordion": 10, "BACKGROUND_Google": 5, "Faces": 20, "wild_cat": 5}
 
 
-@pytest.mark.parametrize("below", ["caltech101/101_ObjectCategories", "101_ObjectCategories"])
+@pytest.mark.parametrize(
+    "below", ["caltech101/101_ObjectCategories", "caltech-101/101_ObjectCategories", "101_ObjectCategories"]
+)
 def test_the_folder_may_be_given_at_any_level(tmp_path: Path, cache_dir: Path, below: str) -> None:
     root = class_tree(tmp_path / below, COUNTS)
     above = load_dataset("caltech101", image_size=8, data_dir=tmp_path, cache_dir=cache_dir, progress=False)

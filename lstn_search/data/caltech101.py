@@ -16,14 +16,14 @@ __all__ = ["HOW_TO_GET", "SIZES", "read"]
 SIZES = (6277, 1200, 1200)
 HOW_TO_GET = (
     "get it with `python -c \"import torchvision; torchvision.datasets.Caltech101('DIR', download=True)\"`, or unpack "
-    "caltech-101.zip of the Caltech-101 page (data.caltech.edu) in DIR, and give --data-dir DIR"
+    "101_ObjectCategories.tar.gz (in caltech-101.zip of the page data.caltech.edu) in DIR, and give --data-dir DIR"
 )
 _FOLDER = "101_ObjectCategories"
 _log = logging.getLogger(__name__)
 
 
 def read(data_dir: Path, *, split_seed: int, cache_dir: Path) -> Listing:
-    """List the photos of `data_dir`: it holds caltech101/101_ObjectCategories, or 101_ObjectCategories, or is that."""
+    """List the photos of `data_dir`: it holds (caltech101/)101_ObjectCategories, or is that folder."""
     root = _find(data_dir)
     class_names, keys, labels = list_class_folders(root, exclude=("BACKGROUND_Google",))
     check_classes(root, class_names, labels, minimum=3)
@@ -44,9 +44,9 @@ def read(data_dir: Path, *, split_seed: int, cache_dir: Path) -> Listing:
 
 
 def _find(data_dir: Path) -> Path:
-    for root in (data_dir / "caltech101" / _FOLDER, data_dir / _FOLDER):
-        if root.is_dir():
-            return root
+    for above in ("caltech101", "caltech-101", "."):
+        if (data_dir / above / _FOLDER).is_dir():
+            return data_dir / above / _FOLDER
     if data_dir.name == _FOLDER and data_dir.is_dir():
         return data_dir
     raise not_found(f"caltech101/{_FOLDER}", data_dir, archive="101", folder="caltech101", cure=HOW_TO_GET)
