@@ -13,6 +13,8 @@ ReLU, pooling, the biases of the linear layers, and the grid generator and sampl
 """
 
 import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 from lstn_search.arch import Arch, Head, Layer
@@ -124,6 +126,11 @@ class TransformerCost:
         return {**dataclasses.asdict(self), "flops": self.flops, "gflops": self.gflops}
 
 
+_Row = tuple[str, Kind, int, tuple[int, ...], tuple[int, ...], int, int, int, int, int, int]
+_row: Callable[[_Row], LayerCost] = functools.partial(tuple.__new__, LayerCost)
+"""LayerCost from a tuple of all its fields, in half the time of a call with arguments."""
+
+
 def cost(arch: Arch, image_size: int) -> Cost:
     """Cost of `arch` for one image of `arch.in_channels` x `image_size` x `image_size`.
 
@@ -160,27 +167,29 @@ def layer_costs(layers: tuple[Layer, ...], *, in_channels: int, image_size: int)
     """The rows of a stack of layers, without a head, on a map of `in_channels` x `image_size` x `image_size`."""
     rows: list[LayerCost] = []
     channels, size = in_channels, image_size
+    shape = (channels, size, size)
     field = jump = 1
     for number, layer in enumerate(layers, start=1):
-        kernel, stride, pool, width = layer.kernel, layer.stride, layer.max_pool, layer.out_channels
-        in_shape = (channels, size, size)
+        kernel, stride, pool, width, norm = layer.kernel, layer.stride, layer.max_pool, layer.out_channels, layer.norm
         conv_size = (size + 2 * layer.padding - kernel) // stride + 1
         if conv_size < 1:
             raise _vanished(f"layer {number}: convolution {kernel}x{kernel}", size, image_size)
-        outputs = width * conv_size * conv_size
+        area = conv_size * conv_size
         weights = width * (channels // layer.groups) * kernel * kernel
-        macs = weights * conv_size * conv_size
+        macs = weights * area
+        params, flops = weights + width, macs + width * area
         field += (kernel - 1) * jump
         jump *= stride
 
-        has_norm = layer.norm != "none"
-        norm_after_pool = has_norm and pool > 1 and layer.norm == "conv-act-bn"
-        norm_params = 2 * width if has_norm and not norm_after_pool else 0
-        flops = macs + outputs + (2 * outputs if norm_params else 0)
-        params = weights + width + norm_params
-        shape = (width, conv_size, conv_size)
+        norm_params = late = 0
+        if norm == "conv-act-bn" and pool > 1:
+            late = 2 * width  # behind the pooling, so in its row
+        elif norm != "none":
+            norm_params = 2 * width
+            params, flops = params + norm_params, flops + norm_params * area
+        in_shape, shape = shape, (width, conv_size, conv_size)
         rows.append(
-            LayerCost(f"conv{number}", "conv", number, in_shape, shape, params, norm_params, macs, flops, field, jump)
+            _row((f"conv{number}", "conv", number, in_shape, shape, params, norm_params, macs, flops, field, jump))
         )
         channels, size = width, conv_size
 
@@ -188,16 +197,11 @@ def layer_costs(layers: tuple[Layer, ...], *, in_channels: int, image_size: int)
             size = conv_size // pool
             if size < 1:
                 raise _vanished(f"layer {number}: max-pool {pool}x{pool}", conv_size, image_size)
-            norm_params = 2 * width if norm_after_pool else 0
-            flops = norm_params * size * size
+            flops = late * size * size
             field += (pool - 1) * jump
             jump *= pool
-            pooled = (width, size, size)
-            rows.append(
-                LayerCost(
-                    f"pool{number}", "max-pool", number, shape, pooled, norm_params, norm_params, 0, flops, field, jump
-                )
-            )
+            in_shape, shape = shape, (width, size, size)
+            rows.append(_row((f"pool{number}", "max-pool", number, in_shape, shape, late, late, 0, flops, field, jump)))
     return rows
 
 
