@@ -1,0 +1,88 @@
+"""Search spaces small enough to walk through completely, for the tests of spaces and moves."""
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+from lstn_search.choices import Choices, Value
+from lstn_search.space import Space
+
+TINY: dict[str, Any] = {
+    "norm": ["none", "conv-act-bn"],
+    "units": [0, 1],
+    "stem": {
+        "kind": ["plain"],
+        "kernel": [1, 3],
+        "stride": [1, 2],
+        "width": [4, 6],
+        "padded": [False, True],
+        "max_pool": [1],
+    },
+    "unit": {
+        "kind": ["bottleneck", "separable"],
+        "decoder": [6, 8],
+        "encoder": [4, 5],
+        "kernel": [3],
+        "stride": [2],
+        "padded": [False, True],
+        "max_pool": [1, 2],
+    },
+    "tail": {"width": [0, 3]},
+    "head": {"pool_to": ["flatten", 2], "hidden": [0, 4]},
+}
+
+
+def tiny(**changes: Any) -> Space:
+    """The tiny space with other lists, such as `unit_kind=["plain"]`."""
+    data = copy.deepcopy(TINY)
+    for name, values in changes.items():
+        group, _, key = name.partition("_")
+        if key:
+            data[group][key] = values
+        else:
+            data[group] = values
+    return Space.from_dict(data, name="tiny")
+
+
+def every_choice(space: Space) -> Iterator[Choices]:
+    """All that `walk` can return: the last answer that still has a next value is advanced, like an odometer."""
+    answers: list[int] = []
+    while True:
+        asked: list[int] = []
+
+        def suggest(
+            name: str, values: tuple[Value, ...], answers: list[int] = answers, asked: list[int] = asked
+        ) -> Value:
+            asked.append(len(values))
+            if len(answers) < len(asked):
+                answers.append(0)
+            return values[answers[len(asked) - 1]]
+
+        yield space.walk(suggest)
+        while answers and answers[-1] + 1 == asked[len(answers) - 1]:
+            answers.pop()
+        if not answers:
+            return
+        answers[-1] += 1
+
+
+SPACES = {
+    "tiny": tiny(),
+    "plain units": tiny(
+        unit_kind=["plain", "separable"], unit_kernel=[1, 3], unit_encoder=[5], units=[1, 2], norm=["none"]
+    ),
+    "no norm to leave out": tiny(norm=["conv-bn-act", "conv-act-bn"], stem_max_pool=[1, 3], unit_decoder=[8]),
+    "always two units": tiny(units=[2], head_pool_to=[3, 2, 1], unit_encoder=[4], unit_decoder=[6], norm=["none"]),
+    "separable stem": tiny(stem_kind=["separable", "plain"], units=[0, 1], tail_width=[5, 2], head_hidden=[16]),
+}
+
+
+def is_inside(space: Space, choices: Choices) -> bool:
+    """Whether a walk can return exactly these choices, in this order."""
+    seen: list[bool] = []
+
+    def suggest(name: str, values: tuple[Value, ...]) -> Value:
+        seen.append(choices[name] in values)
+        return choices[name]
+
+    return list(space.walk(suggest).items()) == list(choices.items()) and all(seen)
