@@ -99,7 +99,7 @@ def search(
         try:
             _train(study, run, bench, warm, watcher, trials, None if minutes is None else start + 60 * minutes)
         finally:
-            _finish(study, run, bench, start)
+            _finish(study, run, start)
         return run
     finally:
         folder.release()
@@ -151,7 +151,7 @@ def _run(
     return entry
 
 
-def _finish(study: Study, run: Run, bench: Workbench, start: float) -> None:
+def _finish(study: Study, run: Run, start: float) -> None:
     from lstn_search.search.outputs import write_outputs
 
     run.num_rejected, run.num_duplicates = study.num_rejected, study.num_duplicates
@@ -163,7 +163,7 @@ def _finish(study: Study, run: Run, bench: Workbench, start: float) -> None:
         "duplicates": study.num_duplicates,
     }
     run.folder.write_manifest(counts=counts, seconds=seconds)
-    write_outputs(run, bench)
+    write_outputs(run)
 
 
 def _warm(bench: Workbench, cache_dir: Path, say: Callable[[str], None]) -> Warm | None:
@@ -190,6 +190,8 @@ def _facts(bench: Workbench, warm: Warm | None, references: References) -> dict[
             "val": len(dataset.val_I),
             "test": len(dataset.test_I),
             "skipped": dataset.num_skipped,
+            "mean": list(dataset.mean),
+            "std": list(dataset.std),
         },
         "device": str(bench.device),
         "autocast": bench.use_autocast,

@@ -1,25 +1,25 @@
 """The files a search leaves for its user: tables, picture, best architecture."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from lstn_search.export import write_model
+from lstn_search.export import Proof, write_model
 from lstn_search.localizer import Localizer
 from lstn_search.report.front_plot import draw_front, front_info
 from lstn_search.search.driver import Run
 from lstn_search.search.study import Entry
-from lstn_search.train.workbench import Workbench
 from lstn_search.weights import load_weights
 
-__all__ = ["load_localizer", "trial_row", "write_best", "write_outputs"]
+__all__ = ["load_localizer", "trial_row", "write_export", "write_outputs"]
 
 LOCALIZER_PREFIX = "transformer.localizer."
 BACKBONE_PREFIX = "backbone."
 
 
-def write_outputs(run: Run, bench: Workbench) -> None:
+def write_outputs(run: Run) -> None:
     """trials.csv, pareto.csv, pareto.json, pareto.png and best/, from whatever has been trained."""
     rows = [trial_row(run, entry) for entry in run.entries]
     front = run.front
@@ -37,7 +37,7 @@ def write_outputs(run: Run, bench: Workbench) -> None:
     run.folder.write_text("pareto.json", json.dumps(content, indent=2) + "\n")
     draw_front(front_info(run), run.folder.path / "pareto.png")
     if front:
-        write_best(run, run.pick("best"), bench)
+        write_export(run, run.pick("best"), run.folder.path / "best")
 
 
 def trial_row(run: Run, entry: Entry) -> dict[str, Any]:
@@ -72,20 +72,6 @@ def load_localizer(run: Run, entry: Entry) -> tuple[Localizer, dict[str, Any]]:
     return localizer.eval(), parts[BACKBONE_PREFIX]
 
 
-def write_best(run: Run, entry: Entry, bench: Workbench) -> None:
-    """best/: the architecture, its code and its trained weights."""
-    localizer, classifier = load_localizer(run, entry)
-    write_model(
-        run.folder.path / "best",
-        localizer,
-        title=f"{entry.candidate.name}, the most accurate localization net within the budget",
-        facts=model_facts(run, entry),
-        mean=bench.dataset.mean,
-        std=bench.dataset.std,
-        classifier=classifier,
-    )
-
-
 def model_facts(run: Run, entry: Entry) -> dict[str, Any]:
     """What an exported file says about where its weights come from."""
     task = run.folder.settings.task
@@ -98,3 +84,18 @@ def model_facts(run: Run, entry: Entry) -> dict[str, Any]:
         "gap to the oracle closed": "no gap" if closed is None else f"{closed:.0f} %",
         f"GFLOPs at {task.image_size} px": f"{entry.candidate.gflops:.6f}",
     }
+
+
+def write_export(run: Run, entry: Entry, out: Path) -> Proof:
+    """One entry as code that needs only torch, with its trained weights; proved in a process without this package."""
+    localizer, classifier = load_localizer(run, entry)
+    dataset = run.folder.manifest["data"]
+    return write_model(
+        out,
+        localizer,
+        title=f"{entry.candidate.name}: a localization net found by lstn-search",
+        facts=model_facts(run, entry),
+        mean=dataset["mean"],
+        std=dataset["std"],
+        classifier=classifier,
+    )
