@@ -1,10 +1,10 @@
 """Find the best localization net for a Spatial Transformer Network under a FLOP budget.
 
-    import lstn_search as ls
-    space = ls.load_space("lstn")
-    print(ls.cost(space.seeds["lstn"], image_size=224).gflops)
-    run = ls.search(space, ls.Task(dataset="glyphs"), budget_gflops=0.03, trials=24, out="runs/demo")
-    best = run.pick("best")                                # or "knee", or "max-gflops=0.01"
+import lstn_search as ls
+space = ls.load_space("lstn")
+print(ls.cost(space.seeds["lstn"], image_size=224).gflops)
+run = ls.search(space, ls.Task(dataset="glyphs"), budget_gflops=0.03, trials=24, out="runs/demo")
+best = run.pick("best")                                # or "knee", or "max-gflops=0.01"
 """
 
 import importlib

@@ -1,19 +1,16 @@
 """The two references of a task, run once and kept in the cache: the no-STN control and the oracle."""
 
 import dataclasses
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
+from lstn_search.memo import remembered
 from lstn_search.train.warm import RECIPE_VERSION, Warm, warm_key
 from lstn_search.train.workbench import Workbench
 from lstn_search.trial import TrialResult, gap_closed, run_reference
-from lstn_search.weights import write_atomically
 
-__all__ = ["References", "load_references"]
+__all__ = ["References", "load_references", "reference_key"]
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -40,27 +37,27 @@ class References:
 def load_references(
     bench: Workbench, warm: Warm | None, cache_dir: Path, *, on_stage: Callable[[str], None]
 ) -> References:
-    """The references of the workbench's task, from the cache or trained now."""
-    key = bench.task.key(
-        *("backbone", "trial_size", "view", "view_strength", "protocol", "epochs", "max_epochs", "batch_size"),
-        *("lr", "seed", "split_seed"),
-        fingerprint=bench.dataset.fingerprint,
-        warm=warm_key(bench) if warm is not None else None,
-        autocast=bench.use_autocast,
-        recipe=RECIPE_VERSION,
-    )
-    file = cache_dir / "references" / f"{key[:32]}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(file.with_suffix(".lock")):
-        if file.exists():
-            try:
-                return References.from_dict(json.loads(file.read_text()))
-            except (ValueError, KeyError, TypeError):
-                file.unlink()  # damaged: run again
+    """The references of the workbench's task, from the cache or trained now. Without a view the two are the same."""
+
+    def train() -> References:
         control, _ = run_reference(bench, warm, oracle=False, on_stage=lambda stage: on_stage(f"control: {stage}"))
         oracle = control
         if bench.view is not None:
             oracle, _ = run_reference(bench, warm, oracle=True, on_stage=lambda stage: on_stage(f"oracle: {stage}"))
-        references = References(control=control, oracle=oracle)
-        write_atomically(file, json.dumps(references.to_dict(), indent=2).encode())
-        return references
+        return References(control=control, oracle=oracle)
+
+    key = reference_key(bench, warm)
+    return remembered(cache_dir / "references", key, train, write=References.to_dict, read=References.from_dict)
+
+
+def reference_key(bench: Workbench, warm: Warm | None, **extra: Any) -> str:
+    """The name of a training without a localizer: everything it depends on, and nothing a localizer's stages use."""
+    return bench.task.key(
+        *("backbone", "trial_size", "view", "view_strength", "protocol", "epochs", "max_epochs", "warm_epochs"),
+        *("batch_size", "lr", "seed", "split_seed"),
+        fingerprint=bench.dataset.fingerprint,
+        warm=warm_key(bench) if warm is not None else None,
+        autocast=bench.use_autocast,
+        recipe=RECIPE_VERSION,
+        **extra,
+    )

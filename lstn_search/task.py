@@ -8,12 +8,16 @@ from typing import Any, Literal, get_args
 
 from lstn_search.errors import SettingError, did_you_mean
 
-__all__ = ["DEFAULT_BACKBONE", "Protocol", "Task"]
+__all__ = ["DEFAULT_BACKBONE", "FULL_SCHEDULE", "Protocol", "Task"]
 
 Protocol = Literal["recover", "paper"]
 
 DEFAULT_BACKBONE = "test_resnet"
 """timm's smallest ResNet (0.4 M parameters): what the tool trains when nothing else is asked for."""
+
+
+FULL_SCHEDULE = {"recover_steps": 2000, "epochs": 12}
+"""What `eval` trains where `search` trains 500 steps and 4 epochs (recover protocol)."""
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)

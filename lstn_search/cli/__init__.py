@@ -6,7 +6,7 @@ from typing import NoReturn
 
 import typer
 
-from lstn_search.cli import describe, paper, train
+from lstn_search.cli import describe, evaluate, export, paper, search
 from lstn_search.errors import LstnError
 
 __all__ = ["app", "main"]
@@ -19,9 +19,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-describe.register(app)
-train.register(app)
-paper.register(app)
+for module in (search, evaluate, export, describe, paper):
+    module.register(app)
 
 
 def main() -> NoReturn:

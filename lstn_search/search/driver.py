@@ -19,7 +19,7 @@ from lstn_search.train.workbench import Workbench
 from lstn_search.trial import run_trial
 from lstn_search.weights import save_weights
 
-__all__ = ["Run", "Watcher", "front_of", "open_run", "search"]
+__all__ = ["Run", "Watcher", "front_of", "open_run", "prepare_warm", "search"]
 
 
 class Watcher(Protocol):
@@ -55,6 +55,15 @@ class Run:
         offered = [entry for entry in self.entries if entry.on_offer]
         return offered[pareto.pick([(entry.accuracy, entry.candidate.gflops) for entry in offered], how)]
 
+    def find(self, which: str) -> Entry:
+        """An entry by pick (see `pick`), by name or by trial number. Raises SettingError when there is none."""
+        for entry in self.entries:
+            if which in (entry.candidate.name, str(entry.candidate.number)):
+                return entry
+        if which.isdecimal():
+            raise SettingError(f"{self.folder.path} holds no trial {which}; its trials.csv lists them")
+        return self.pick(which)
+
 
 def front_of(entries: list[Entry]) -> list[Entry]:
     """The entries no other beats, of those within the budget whose localizer is alive, cheapest first."""
@@ -89,7 +98,7 @@ def search(
         say("data")
         cache_dir = cache_dir or default_cache_dir()
         bench = Workbench(settings.task, cache_dir=cache_dir)
-        warm = _warm(bench, cache_dir, say)
+        warm = prepare_warm(bench, cache_dir, say)
         references = load_references(bench, warm, cache_dir, on_stage=say)
         study = Study(folder, space)
         run = Run(folder=folder, entries=study.entries, references=references)
@@ -166,7 +175,8 @@ def _finish(study: Study, run: Run, start: float) -> None:
     write_outputs(run)
 
 
-def _warm(bench: Workbench, cache_dir: Path, say: Callable[[str], None]) -> Warm | None:
+def prepare_warm(bench: Workbench, cache_dir: Path, say: Callable[[str], None]) -> Warm | None:
+    """The task's warm backbone, or None for the paper's protocol, which starts from scratch."""
     if bench.task.protocol == "paper":
         return None
     total = bench.task.warm_epochs

@@ -1,55 +1,37 @@
-"""Commands that train: search and eval."""
+"""The command `search`."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from lstn_search.data.names import DATASET_NAMES
-from lstn_search.task import DEFAULT_BACKBONE, Task
+from lstn_search.cli.options import (
+    Backbone,
+    BatchSize,
+    CacheDir,
+    DataDir,
+    Dataset,
+    Device,
+    Epochs,
+    ImageSize,
+    MaxEpochs,
+    ProtocolName,
+    RecoverSteps,
+    Seed,
+    TrialSize,
+    ViewName,
+    ViewStrength,
+    WarmEpochs,
+    make_task,
+)  # fmt: skip
+from lstn_search.task import DEFAULT_BACKBONE
 
 __all__ = ["register"]
 
-Dataset = Annotated[str, typer.Option(help=f"One of: {', '.join(DATASET_NAMES)}.", show_default=False)]
-DataDir = Annotated[Path | None, typer.Option(help="The folder that holds the dataset.", show_default=False)]
-Backbone = Annotated[str, typer.Option(help="The classifier: any name of timm or torchvision.")]
-ImageSize = Annotated[int, typer.Option(help="Side in px at deployment: what GFLOPs and the budget mean.")]
-TrialSize = Annotated[int, typer.Option(help="Side in px of the images that trials are trained on.")]
-ViewName = Annotated[
-    str | None,
-    typer.Option(
-        help="affine (rotated, shifted, scaled; the default) or none. On upright images every localizer ties.",
-        show_default=False,
-    ),
-]
-ViewStrength = Annotated[float, typer.Option(help="Scales the view's ranges: 0.5 is gentler, 1.5 harder.")]
-ProtocolName = Annotated[str, typer.Option(help="recover (regress known warps first) or paper (as published).")]
-Epochs = Annotated[
-    int | None,
-    typer.Option(help="Joint epochs of a trial; for the paper's protocol its epoch floor.", show_default=False),
-]
-MaxEpochs = Annotated[int | None, typer.Option(help="Paper's protocol: the last epoch.", show_default=False)]
-RecoverSteps = Annotated[int | None, typer.Option(help="Steps of the recover stage.", show_default=False)]
-WarmEpochs = Annotated[int | None, typer.Option(help="Epochs of the classifier alone, once.", show_default=False)]
-BatchSize = Annotated[int | None, typer.Option(help="Images a step.", show_default=False)]
-Seed = Annotated[int, typer.Option(help="Of batches, views, weights and sampler.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-CacheDir = Annotated[
-    Path | None, typer.Option(help="Decoded images and warm classifiers; also $LSTN_CACHE_DIR.", show_default=False)
-]
-
 
 def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
+    """Add the command."""
     app.command("search")(search_command)
-
-
-def make_task(**options: Any) -> Task:
-    """A task from the command line's options; None means the default of the protocol."""
-    data_dir = options.pop("data_dir")
-    given = {name: value for name, value in options.items() if value is not None}
-    given["data_dir"] = str(data_dir.expanduser()) if data_dir else None
-    return Task.paper(**given) if given.get("protocol") == "paper" else Task(**given)
 
 
 def search_command(

@@ -1,0 +1,192 @@
+"""The command `eval`: one architecture at the full schedule, beside control and oracle."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lstn_search.arch import Arch
+from lstn_search.cli.options import (
+    BatchSize,
+    CacheDir,
+    DataDir,
+    Device,
+    Epochs,
+    MaxEpochs,
+    RecoverSteps,
+    ViewName,
+    WarmEpochs,
+    make_task,
+)  # fmt: skip
+from lstn_search.errors import RunError, SettingError
+from lstn_search.task import DEFAULT_BACKBONE, FULL_SCHEDULE, Task
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from lstn_search.evaluate import Evaluation, Report
+
+__all__ = ["register"]
+
+MANIFEST = "manifest.json"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("eval")(eval_command)
+
+
+def eval_command(
+    arch: Annotated[
+        str,
+        typer.Option(
+            help="A seed point (stn, vstn, lstn, light), none, an arch.json, or RUN[:best|:knee|:max-gflops=X|:N].",
+            show_default=False,
+        ),
+    ],
+    dataset: Annotated[
+        str | None, typer.Option(help="As for search; a RUN brings its own.", show_default=False)
+    ] = None,
+    data_dir: DataDir = None,
+    image_size: Annotated[int | None, typer.Option(help="Side in px at deployment.  [default: 224]")] = None,
+    trial_size: Annotated[int | None, typer.Option(help="Side in px that is trained on.  [default: 64]")] = None,
+    backbone: Annotated[str | None, typer.Option(help=f"The classifier.  [default: {DEFAULT_BACKBONE}]")] = None,
+    space: Annotated[str, typer.Option(help="Whose seed points --arch may name.")] = "lstn",
+    view: ViewName = None,
+    view_strength: Annotated[float | None, typer.Option(help="Scales the view's ranges.  [default: 1]")] = None,
+    protocol: Annotated[str | None, typer.Option(help="recover or paper.  [default: recover]")] = None,
+    epochs: Epochs = None,
+    max_epochs: MaxEpochs = None,
+    recover_steps: RecoverSteps = None,
+    warm_epochs: WarmEpochs = None,
+    batch_size: BatchSize = None,
+    seed: Annotated[int | None, typer.Option(help="Of batches, views and weights.  [default: 0]")] = None,
+    device: Device = "auto",
+    cache_dir: CacheDir = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Also write report.json and the trained model as code here.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Train one architecture at the full schedule and test it, beside a control without a transformer and an oracle.
+
+    By default 2,000 recover steps and 12 joint epochs; the test images are looked at once, at the end.
+    """
+    name, chosen, run_task = _resolve(arch, space)
+    given = {
+        "dataset": dataset, "data_dir": data_dir, "image_size": image_size, "trial_size": trial_size,
+        "backbone": backbone, "view": view, "view_strength": view_strength, "protocol": protocol, "epochs": epochs,
+        "max_epochs": max_epochs, "recover_steps": recover_steps, "warm_epochs": warm_epochs,
+        "batch_size": batch_size, "seed": seed, "device": device,
+    }  # fmt: skip
+    task = _task(given, run_task)
+    if chosen is not None:
+        from lstn_search.cost import cost
+
+        for size in (task.image_size, task.trial_size):
+            cost(chosen, size)  # refuses what cannot be built, before anything is loaded
+
+    from rich.console import Console
+
+    from lstn_search.data.cache import default_cache_dir
+    from lstn_search.evaluate import evaluate, write_evaluation
+    from lstn_search.search.driver import prepare_warm
+    from lstn_search.train.workbench import Workbench
+
+    console, cache = Console(highlight=False), cache_dir or default_cache_dir()
+    with Console(stderr=True).status("data") as status:
+        bench = Workbench(task, cache_dir=cache)
+        warm = prepare_warm(bench, cache, status.update)
+        report, model = evaluate(bench, warm, chosen, name=name, cache_dir=cache, on_stage=status.update)
+    if as_json:
+        print(json.dumps(report.to_dict(), indent=2))
+    else:
+        _print(console, report)
+    if out is not None:
+        write_evaluation(out, report, model, bench)
+
+
+def _resolve(text: str, space: str) -> tuple[str, Arch | None, Task | None]:
+    """The name to print, the architecture (None for none), and the task of the run it comes from, if it does."""
+    from lstn_search.space import load_space, resolve_arch
+
+    if text == "none":
+        return text, None, None
+    folder, _, pick = text.partition(":")
+    if (Path(folder) / MANIFEST).is_file():
+        from lstn_search.search.driver import open_run
+
+        run = open_run(Path(folder))
+        candidate = run.find(pick or "best").candidate
+        return candidate.name, candidate.arch, run.folder.settings.task
+    if Path(folder).is_dir():
+        raise RunError(f"{folder} holds no run (no {MANIFEST}); give the folder a search wrote")
+    return Path(text).stem, resolve_arch(text, load_space(space)), None
+
+
+def _task(given: dict[str, Any], run_task: Task | None) -> Task:
+    """The task: the run's where there is one, changed by what was given, at the full schedule."""
+    base = {} if run_task is None else run_task.to_dict()
+    for name in FULL_SCHEDULE:
+        base.pop(name, None)
+    if base.get("protocol", "recover") != (given["protocol"] or base.get("protocol", "recover")):
+        base = {name: base[name] for name in ("dataset", "data_dir", "image_size", "trial_size", "backbone", "seed")}
+    merged = base | {name: value for name, value in given.items() if value is not None}
+    if "dataset" not in merged:
+        raise SettingError("eval needs --dataset, unless --arch names a run; for example --dataset glyphs")
+    if merged.get("protocol") != "paper":
+        merged = FULL_SCHEDULE | merged
+    return make_task(**merged)
+
+
+def _print(console: Any, report: "Report") -> None:
+    console.print(_table(report))
+    row = report.arch
+    if row is not None and row.result.status == "failed":
+        console.print(f"training failed: {row.result.reason}")
+    elif row is not None and row.result.spread is not None:
+        health = row.result
+        console.print(
+            f"theta is {'alive' if health.status == 'ok' else health.status}: spread over images {health.spread:.3f}, "
+            f"out of frame {100 * (health.out_of_frame or 0):.0f} %, scale {health.scale:.2f}, "
+            f"determinant {health.determinant:.2f}"
+        )
+        if row.test and report.control.test:
+            gain = row.test.top1 - report.control.test.top1
+            console.print(f"test top-1 against the control: {gain:+.1f} points (one seed: see docs/trial.md on noise)")
+
+
+def _table(report: "Report") -> "Table":
+    from rich import box
+    from rich.table import Table
+
+    from lstn_search.report.tables import number
+
+    task = report.task
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left", header_style="bold")
+    table.title = f"{task.dataset}, {task.backbone}, {task.protocol} protocol, seed {task.seed}; top-1 / top-5 in %"
+    for heading in ("", "params", f"GFLOPs\n{task.image_size} px", *_headings(task)):
+        table.add_column(heading, justify="left" if not heading else "right", no_wrap=True)
+    for row in (report.control, report.arch, report.oracle):
+        if row is not None:
+            cost_cells = ["–", "–"] if row.params is None else [f"{row.params:,}", f"{row.gflops:.5f}"]
+            table.add_row(
+                row.name, *cost_cells, *_scores(row, task, number), style="bold" if row is report.arch else ""
+            )
+    return table
+
+
+def _headings(task: Task) -> tuple[str, ...]:
+    return ("val", "test") if task.view == "none" else ("val\nview", "test\nview", "val\nupright", "test\nupright")
+
+
+def _scores(row: "Evaluation", task: Task, number: Any) -> list[str]:
+    result, test, clean = row.result, row.test, row.test_clean
+    pairs = [
+        (result.val_top1, result.val_top5),
+        (test and test.top1, test and test.top5),
+        (result.val_clean_top1, result.val_clean_top5),
+        (clean and clean.top1, clean and clean.top5),
+    ]
+    return [f"{number(top1)} / {number(top5)}" for top1, top5 in pairs[: len(_headings(task))]]
