@@ -1,15 +1,17 @@
-"""The library's door: search and export from Python, with plain arguments."""
+"""The library's door: search, open and export from Python, with plain arguments. Torch is loaded when they are called."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lstn_search.search.driver import Run, Watcher
-from lstn_search.search.driver import search as run_search
-from lstn_search.search.outputs import write_export
 from lstn_search.search.settings import BudgetScope, SamplerName, SearchSettings
 from lstn_search.space import Space
 from lstn_search.task import Task
 
-__all__ = ["export", "search"]
+if TYPE_CHECKING:
+    from lstn_search.export.proof import Proof
+    from lstn_search.search.driver import Run, Watcher
+
+__all__ = ["export", "open_run", "search"]
 
 
 def search(
@@ -24,12 +26,14 @@ def search(
     budget_scope: BudgetScope = "localizer",
     resume: bool = False,
     cache_dir: Path | None = None,
-    watcher: Watcher | None = None,
-) -> Run:
+    watcher: "Watcher | None" = None,
+) -> "Run":
     """Search `space` for the best localization nets within `budget_gflops` (at `task.image_size`); see `Run`.
 
     Raises LstnError on bad input, before anything is trained.
     """
+    from lstn_search.search import driver
+
     settings = SearchSettings(
         task=task,
         budget_gflops=budget_gflops,
@@ -39,11 +43,20 @@ def search(
         budget_scope=budget_scope,
         seed=task.seed,
     )
-    return run_search(
+    return driver.search(
         space, settings, Path(out), trials=trials, minutes=minutes, resume=resume, cache_dir=cache_dir, watcher=watcher
     )
 
 
-def export(run: Run, pick: str, out: str | Path) -> None:
+def open_run(path: str | Path) -> "Run":
+    """What a search left in a folder, to read from. Raises RunError when it holds no run."""
+    from lstn_search.search import driver
+
+    return driver.open_run(Path(path))
+
+
+def export(run: "Run", pick: str, out: str | Path) -> "Proof":
     """Write one architecture of a run's front as code that needs only torch, with its weights; it proves itself."""
-    write_export(run, run.pick(pick), Path(out))
+    from lstn_search.search.outputs import write_export
+
+    return write_export(run, run.find(pick), Path(out))

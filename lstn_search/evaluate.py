@@ -8,7 +8,7 @@ from typing import Any
 
 from lstn_search.arch import Arch
 from lstn_search.cost import cost
-from lstn_search.export import write_model
+from lstn_search.export.folder import write_model
 from lstn_search.localizer import Localizer
 from lstn_search.memo import remembered
 from lstn_search.references import reference_key

@@ -21,7 +21,9 @@ from torch import nn
 from lstn_search.arch import Arch, Head, Layer
 from lstn_search.cost import cost, fits
 from lstn_search.errors import ArchError, RunError
-from lstn_search.export import Proof, model_code, prove, write_model
+from lstn_search.export.code import model_code
+from lstn_search.export.folder import write_model
+from lstn_search.export.proof import Proof, prove
 from lstn_search.localizer import Localizer
 from lstn_search.space import load_space
 from lstn_search.transformer import SpatialTransformer, warp

@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from lstn_search.export import Proof, write_model
+from lstn_search.export.folder import write_model
+from lstn_search.export.proof import Proof
 from lstn_search.localizer import Localizer
 from lstn_search.report.front_plot import draw_front, front_info
 from lstn_search.search.driver import Run
