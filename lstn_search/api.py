@@ -1,4 +1,4 @@
-"""The library's door: search, open and export from Python, with plain arguments. Torch is loaded when they are called."""
+"""The library's door: search, open and export, with plain arguments. Torch is loaded when they are called."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING

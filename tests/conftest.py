@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+# One thread a process, here and in the commands that tests start: two tests' worth of threads on two cores only wait
+# for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
