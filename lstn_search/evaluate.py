@@ -12,11 +12,12 @@ from lstn_search.export.folder import write_model
 from lstn_search.localizer import Localizer
 from lstn_search.memo import remembered
 from lstn_search.references import reference_key
+from lstn_search.results import TrialResult
 from lstn_search.task import Task
 from lstn_search.train.warm import Warm
 from lstn_search.train.workbench import Scores, Workbench
 from lstn_search.transformer import TransformedClassifier
-from lstn_search.trial import TrialResult, run_reference, run_trial
+from lstn_search.trial import run_reference, run_trial
 from lstn_search.weights import write_atomically
 
 __all__ = ["Evaluation", "Report", "evaluate", "write_evaluation"]

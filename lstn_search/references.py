@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from lstn_search.memo import remembered
+from lstn_search.results import TrialResult, gap_closed
 from lstn_search.train.warm import RECIPE_VERSION, Warm, warm_key
 from lstn_search.train.workbench import Workbench
-from lstn_search.trial import TrialResult, gap_closed, run_reference
+from lstn_search.trial import run_reference
 
 __all__ = ["References", "load_references", "reference_key"]
 

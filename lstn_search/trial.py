@@ -12,13 +12,14 @@ import copy
 import dataclasses
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
 from lstn_search.arch import Arch
 from lstn_search.localizer import Localizer
+from lstn_search.results import Status, TrialResult
 from lstn_search.train.joint import Epoch, Joint, JointTraining
 from lstn_search.train.recovery import Diverged, recover
 from lstn_search.train.stopping import EarlyStopping
@@ -26,58 +27,10 @@ from lstn_search.train.warm import Warm
 from lstn_search.train.workbench import Workbench, seed_of
 from lstn_search.transformer import SpatialTransformer, TransformedClassifier
 
-__all__ = ["OnStage", "Status", "TrialResult", "build_localizer", "gap_closed", "run_reference", "run_trial"]
+__all__ = ["OnStage", "build_localizer", "run_reference", "run_trial"]
 
-Status = Literal["ok", "inert", "collapsed", "failed"]
 OnStage = Callable[[str], None]
 """Told what is under way: "recover", "joint 1/4", …"""
-
-
-@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
-class TrialResult:
-    """What a trial measured, as flat columns. Accuracies in percent; None where a stage did not run."""
-
-    status: Status
-    """inert or collapsed: the localizer finished its training but is dead, see `lstn_search.train.health`."""
-    reason: str = ""
-    """Why the trial failed."""
-    seconds: float = 0.0
-    recover_steps: int | None = None
-    recover_seconds: float | None = None
-    alignment_mse: float | None = None
-    corner_error_px: float | None = None
-    """Mean corner error after recover, in pixels at the deployment size."""
-    frozen_top1: float | None = None
-    """Accuracy under the view after recover, through the frozen warm backbone."""
-    epochs: int | None = None
-    joint_seconds: float | None = None
-    val_top1: float | None = None
-    """Accuracy under the view after the joint stage: the objective of the search."""
-    val_top5: float | None = None
-    val_clean_top1: float | None = None
-    val_clean_top5: float | None = None
-    spread: float | None = None
-    out_of_frame: float | None = None
-    scale: float | None = None
-    determinant: float | None = None
-    history: tuple[dict[str, Any], ...] = ()
-    """One row a joint epoch: loss, theta's health, accuracy where it was measured."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Every column, as JSON types."""
-        return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "TrialResult":
-        """Read what `to_dict` wrote."""
-        return cls(**{**data, "history": tuple(data.get("history", ()))})
-
-
-def gap_closed(top1: float | None, control: TrialResult, oracle: TrialResult) -> float | None:
-    """Share of the control-to-oracle gap that `top1` closes, in percent; None where there is no gap to close."""
-    if top1 is None or control.val_top1 is None or oracle.val_top1 is None or oracle.val_top1 <= control.val_top1:
-        return None
-    return 100 * (top1 - control.val_top1) / (oracle.val_top1 - control.val_top1)
 
 
 def run_trial(

@@ -16,11 +16,11 @@ from optuna.trial import TrialState
 
 from lstn_search.arch import Arch
 from lstn_search.cost import cost, fits
+from lstn_search.results import TrialResult
 from lstn_search.search.folder import STUDY_FILE, RunFolder
 from lstn_search.search.settings import SamplerName, SearchSettings
 from lstn_search.space import Choices, Space, Value
 from lstn_search.train.workbench import seed_of
-from lstn_search.trial import TrialResult
 
 __all__ = ["Candidate", "Entry", "Study", "read_entries"]
 
