@@ -51,6 +51,7 @@ class Schedule:
     def __init__(self, ladder: Ladder) -> None:
         self.ladder = ladder
         self.runners: dict[int, Runner] = {}
+        self._seeds: list[Runner] = []
         self._promoted: list[set[int]] = [set() for _ in range(ladder.top + 1)]
         self._climbers: dict[int, int | None] = {}  # the answer for a rung whose results have not changed
 
@@ -61,7 +62,10 @@ class Schedule:
 
     def start(self, number: int, *, gflops: float, is_seed: bool = False, on_offer: bool = True) -> None:
         """A new architecture begins rung 0."""
-        self.runners[number] = Runner(number=number, gflops=gflops, is_seed=is_seed, on_offer=on_offer)
+        runner = Runner(number=number, gflops=gflops, is_seed=is_seed, on_offer=on_offer)
+        self.runners[number] = runner
+        if is_seed:
+            self._seeds.append(runner)
 
     def finish(self, number: int, score: float | None, *, alive: bool = True) -> None:
         """The rung under way ended with this score (None: it failed); the dead and the failed climb no further."""
@@ -75,8 +79,8 @@ class Schedule:
 
     def next(self, *, may_propose: bool) -> Step | None:
         """What a free slot should do, or None: nothing, until something ends."""
-        for runner in self.runners.values():
-            if runner.is_seed and self._can_climb(runner):
+        for runner in self._seeds:
+            if self._can_climb(runner):
                 return self._climb(runner)
         for rung in reversed(range(self.ladder.top)):
             runner_or_none = self._next_climber(rung)
@@ -84,11 +88,7 @@ class Schedule:
                 return self._climb(runner_or_none)
         if may_propose:
             return Step(kind="propose")
-        if self.num_in_flight == 0:
-            for runner in self._front():
-                if self._can_climb(runner):
-                    return self._climb(runner)
-        return None
+        return next((self._climb(runner) for runner in self._front() if self._can_climb(runner)), None)
 
     def _climb(self, runner: Runner) -> Step:
         runner.in_flight = True
