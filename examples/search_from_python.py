@@ -1,0 +1,41 @@
+"""From a search space to exported code, in Python.
+
+    python examples/search_from_python.py
+
+Glyphs are built in, so nothing is downloaded. The schedule is far shorter than the default one, so that the script ends
+within about a minute; what it finds shows how the calls fit together and says nothing about the networks.
+"""
+
+from pathlib import Path
+
+import lstn_search as ls
+
+OUT = Path("runs/example")
+
+# What may vary, and the networks to start from.
+space = ls.load_space("lstn")  # or the path of a .toml of your own
+print(f"{space.name}: {space.count():.1g} sets of choices; seed points {', '.join(space.seeds)}")
+
+# Cost comes from the description alone: no torch, no building.
+for name, arch in space.seeds.items():
+    facts = ls.cost(arch, image_size=224)
+    print(f"  {name:<6} {facts.params:>8,} parameters  {facts.macs:>11,} MACs  {facts.gflops:.4f} GFLOPs at 224 px")
+
+# What every trial shares. Leave out the last four settings for a real search.
+task = ls.Task(
+    dataset="glyphs", image_size=64, trial_size=32, batch_size=32, recover_steps=150, epochs=2, warm_epochs=8
+)
+
+# The budget is at task.image_size. resume=True goes on with the folder when the script is run again.
+run = ls.search(space, task, budget_gflops=0.002, trials=1, out=OUT, resume=True)
+
+print(f"control {run.references.control.val_top1:.1f} %, oracle {run.references.oracle.val_top1:.1f} %")
+print("front, cheapest first:")
+for entry in run.front:
+    candidate, top1 = entry.candidate, entry.result.val_top1
+    print(f"  {candidate.name:<6} {candidate.gflops:.5f} GFLOPs  {candidate.params:>6,} parameters  {top1:.1f} %")
+
+best = run.pick("best")  # or "knee", or "max-gflops=0.001"
+print(f"best: {best.candidate.name}, {len(best.candidate.arch.layers)} convolutions")
+ls.export(run, "best", OUT / "export")
+print(f"exported; try: python {OUT / 'export' / 'model.py'}")
