@@ -130,7 +130,7 @@ def _task(given: dict[str, Any], run_task: Task | None) -> Task:
     base = {} if run_task is None else run_task.to_dict()
     for name in FULL_SCHEDULE:
         base.pop(name, None)
-    if base.get("protocol", "recover") != (given["protocol"] or base.get("protocol", "recover")):
+    if base and given["protocol"] not in (None, base["protocol"]):
         base = {name: base[name] for name in ("dataset", "data_dir", "image_size", "trial_size", "backbone", "seed")}
     merged = base | {name: value for name, value in given.items() if value is not None}
     if "dataset" not in merged:

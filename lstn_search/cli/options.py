@@ -59,7 +59,7 @@ CacheDir = Annotated[
 
 def make_task(**options: Any) -> Task:
     """A task from the command line's options; None means the default of the protocol."""
-    data_dir = options.pop("data_dir")
+    data_dir = options.pop("data_dir", None)
     given = {name: value for name, value in options.items() if value is not None}
-    given["data_dir"] = str(data_dir.expanduser()) if data_dir else None
+    given["data_dir"] = str(Path(data_dir).expanduser()) if data_dir else None
     return Task.paper(**given) if given.get("protocol") == "paper" else Task(**given)
