@@ -38,6 +38,11 @@ class TrialResult:
     history: tuple[dict[str, Any], ...] = ()
     """One row a joint epoch: loss, theta's health, accuracy where it was measured."""
 
+    @property
+    def accuracy(self) -> float | None:
+        """Under the view: after joint training where that ran, else through the frozen backbone; None: failed."""
+        return self.frozen_top1 if self.val_top1 is None else self.val_top1
+
     def to_dict(self) -> dict[str, Any]:
         """Every column, as JSON types."""
         return dataclasses.asdict(self)
@@ -48,8 +53,8 @@ class TrialResult:
         return cls(**{**data, "history": tuple(data.get("history", ()))})
 
 
-def gap_closed(top1: float | None, control: TrialResult, oracle: TrialResult) -> float | None:
-    """Share of the control-to-oracle gap that `top1` closes, in percent; None where there is no gap to close."""
-    if top1 is None or control.val_top1 is None or oracle.val_top1 is None or oracle.val_top1 <= control.val_top1:
+def gap_closed(accuracy: float | None, control: float | None, oracle: float | None) -> float | None:
+    """Share of the control-to-oracle gap that an accuracy closes, in percent; None where there is no gap to close."""
+    if accuracy is None or control is None or oracle is None or oracle <= control:
         return None
-    return 100 * (top1 - control.val_top1) / (oracle.val_top1 - control.val_top1)
+    return 100 * (accuracy - control) / (oracle - control)

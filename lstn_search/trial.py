@@ -20,6 +20,7 @@ from torch import nn
 from lstn_search.arch import Arch
 from lstn_search.localizer import Localizer
 from lstn_search.results import Status, TrialResult
+from lstn_search.train.health import Verdict, examine
 from lstn_search.train.joint import Epoch, Joint, JointTraining
 from lstn_search.train.recovery import Diverged, recover
 from lstn_search.train.stopping import EarlyStopping
@@ -27,7 +28,7 @@ from lstn_search.train.warm import Warm
 from lstn_search.train.workbench import Workbench, seed_of
 from lstn_search.transformer import SpatialTransformer, TransformedClassifier
 
-__all__ = ["OnStage", "build_localizer", "run_reference", "run_trial"]
+__all__ = ["OnStage", "build_localizer", "joint_columns", "recover_columns", "run_reference", "run_trial"]
 
 OnStage = Callable[[str], None]
 """Told what is under way: "recover", "joint 1/4", …"""
@@ -49,13 +50,13 @@ def run_trial(
             training = JointTraining(bench, localizer, bench.build_backbone(), view=bench.view, average=False)
             model, joint = _run_paper(bench, training, on_stage)
         else:
-            columns |= _recover_columns(bench, localizer, warm, on_stage)
+            columns, _ = recover_columns(bench, localizer, warm, on_stage)
             training = JointTraining(bench, localizer, warm.backbone(bench), view=bench.view)
             model, joint = _run_joint(bench, training, on_stage)
     except Diverged as error:
         failed = TrialResult(status="failed", reason=str(error), seconds=time.perf_counter() - start, **columns)
         return failed, None
-    columns |= _joint_columns(joint)
+    columns |= joint_columns(joint)
     assert joint.health is not None
     status: Status = "ok" if joint.health.verdict == "alive" else joint.health.verdict
     return TrialResult(status=status, seconds=time.perf_counter() - start, **columns), model
@@ -73,7 +74,7 @@ def run_reference(
         frozen, _ = bench.evaluate(training.model, bench.dataset.val_I, view=bench.view, undo=oracle)
         frozen_top1 = frozen.top1
     model, joint = (_run_paper if warm is None else _run_joint)(bench, training, on_stage)
-    columns = _joint_columns(joint) | {"frozen_top1": frozen_top1}
+    columns = joint_columns(joint) | {"frozen_top1": frozen_top1}
     return TrialResult(status="ok", seconds=time.perf_counter() - start, **columns), model
 
 
@@ -85,19 +86,25 @@ def build_localizer(bench: Workbench, arch: Arch) -> Localizer:
     return localizer
 
 
-def _recover_columns(bench: Workbench, localizer: nn.Module, warm: Warm, on_stage: OnStage | None) -> dict[str, Any]:
+def recover_columns(
+    bench: Workbench, localizer: nn.Module, warm: Warm, on_stage: OnStage | None
+) -> tuple[dict[str, Any], Verdict]:
+    """Recover `localizer` in place and score it through the frozen backbone: the columns, and whether it is alive."""
     if on_stage is not None:
         on_stage("recover")
     recovery = recover(bench, localizer)
     frozen = TransformedClassifier(SpatialTransformer(localizer), warm.backbone(bench))
-    scores, _ = bench.evaluate(frozen, bench.dataset.val_I, view=bench.view)
-    return {
+    scores, theta_N23 = bench.evaluate(frozen, bench.dataset.val_I, view=bench.recover_view)
+    assert theta_N23 is not None
+    health = examine(theta_N23)
+    columns = {
         "recover_steps": recovery.steps,
         "recover_seconds": recovery.seconds,
         "alignment_mse": recovery.alignment_mse,
         "corner_error_px": recovery.corner_error_px,
         "frozen_top1": scores.top1,
     }
+    return columns | health.facts(), health.verdict
 
 
 def _run_joint(
@@ -129,7 +136,8 @@ def _run_paper(
     return training.model, training.measure()
 
 
-def _joint_columns(joint: Joint) -> dict[str, Any]:
+def joint_columns(joint: Joint) -> dict[str, Any]:
+    """The columns of a joint stage."""
     columns: dict[str, Any] = {
         "epochs": len(joint.epochs),
         "joint_seconds": joint.seconds,
@@ -139,14 +147,7 @@ def _joint_columns(joint: Joint) -> dict[str, Any]:
         "val_clean_top5": joint.val_clean.top5,
         "history": tuple(_history_row(epoch) for epoch in joint.epochs),
     }
-    if joint.health is not None:
-        columns |= {
-            "spread": joint.health.spread,
-            "out_of_frame": joint.health.out_of_frame,
-            "scale": joint.health.scale,
-            "determinant": joint.health.determinant,
-        }
-    return columns
+    return columns if joint.health is None else columns | joint.health.facts()
 
 
 def _history_row(epoch: Epoch) -> dict[str, Any]:

@@ -144,6 +144,34 @@ class JointTraining:
             self.averaged.update_parameters(self.model)
         return loss.detach(), theta_B23
 
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on after the last epoch, as tensors and plain types."""
+        return {
+            "model": self.model.state_dict(),
+            "averaged": None if self.averaged is None else self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "num_steps": self.num_steps,
+            "epochs": [dataclasses.asdict(epoch) for epoch in self.epochs],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where `state_dict` was taken."""
+        self.model.load_state_dict(state["model"])
+        if self.averaged is not None:
+            self.averaged.load_state_dict(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.num_steps = state["num_steps"]
+        self.epochs = [
+            Epoch(
+                **{
+                    **row,
+                    "health": row["health"] and Health(**row["health"]),
+                    "val": row["val"] and Scores(**row["val"]),
+                }
+            )
+            for row in state["epochs"]
+        ]
+
     def measure(self) -> Joint:
         """Validation accuracy under the view and upright, and theta's health, of the weights that count."""
         start = time.perf_counter()

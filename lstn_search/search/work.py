@@ -1,0 +1,186 @@
+"""What a worker does: prepare the task, or take one architecture up one rung of the ladder.
+
+A rung reads the checkpoint of the rung below and writes its own, whole or not at all, so it can be run again after any
+crash. Checkpoints hold model, averaged model, optimizer and the number of epochs done; batches and warps follow from
+the epoch, so a continued training is the same as one that never stopped.
+"""
+
+import io
+import pickle
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lstn_search.arch import Arch
+from lstn_search.errors import CheckpointError
+from lstn_search.localizer import Localizer
+from lstn_search.references import References, load_references
+from lstn_search.results import Status, TrialResult
+from lstn_search.search.engines.base import Ended, Job, WorkerSetup
+from lstn_search.search.ladder import Ladder
+from lstn_search.train.joint import JointTraining
+from lstn_search.train.recovery import Diverged
+from lstn_search.train.warm import Warm, warm_backbone
+from lstn_search.train.workbench import Workbench
+from lstn_search.trial import build_localizer, joint_columns, recover_columns, run_trial
+from lstn_search.weights import write_atomically
+
+__all__ = ["checkpoint_file", "climb", "load_trained", "prepare", "run_job"]
+
+Say = Callable[[str], None]
+
+_benches: dict[tuple[Any, ...], tuple[Workbench, Warm | None]] = {}
+"""This process's workbench: made by its first job, used by all."""
+
+
+def run_job(setup: WorkerSetup, job: Job, say: Say) -> Ended:
+    """Run one job in this process. Raises LstnError where the user can cure it."""
+    bench, warm = _workbench(setup, say)
+    if job.kind == "prepare":
+        references = load_references(bench, warm, setup.ladder, setup.cache_dir, on_stage=say)
+        return Ended(job=job, facts=_facts(bench, warm, references))
+    assert job.arch is not None
+    result = climb(bench, warm, job.arch, setup.ladder, job.rung, setup.folder, say)
+    return Ended(job=job, result=result)
+
+
+def climb(
+    bench: Workbench, warm: Warm | None, arch: Arch, ladder: Ladder, rung: int, folder: Path, say: Say
+) -> TrialResult:
+    """Take `arch` up to `rung`: recover for rung 0, then joint training to the ladder's epochs; a checkpoint stays.
+
+    With the paper's protocol (`warm` is None) rung 0 is the whole training. A diverged training is a failed result.
+    """
+    start = time.perf_counter()
+    file = checkpoint_file(folder, arch, rung)
+    if warm is None:
+        result, model = run_trial(bench, arch, None, on_stage=say)
+        if model is not None:
+            _save(file, {"arch": arch.to_json(), "trained": model.state_dict()})
+        return result
+    try:
+        localizer = build_localizer(bench, arch)
+        if rung == 0:
+            columns, verdict = recover_columns(bench, localizer, warm, say)
+            _save(file, {"arch": arch.to_json(), "localizer": localizer.state_dict()})
+        else:
+            training = _continue(bench, warm, localizer, checkpoint_file(folder, arch, rung - 1))
+            total = ladder.epochs[rung - 1]
+            while len(training.epochs) < total:
+                say(f"joint {len(training.epochs) + 1}/{total}")
+                training.run_epoch()
+            joint = training.measure()
+            assert joint.health is not None
+            columns, verdict = joint_columns(joint), joint.health.verdict
+            _save(file, {"arch": arch.to_json(), "training": training.state_dict(),
+                         "trained": training.evaluated.state_dict()})  # fmt: skip
+    except Diverged as error:
+        return TrialResult(status="failed", reason=str(error), seconds=time.perf_counter() - start)
+    status: Status = "ok" if verdict == "alive" else verdict
+    return TrialResult(status=status, seconds=time.perf_counter() - start, **columns)
+
+
+def checkpoint_file(folder: Path, arch: Arch, rung: int) -> Path:
+    """Where an architecture's state after a rung is kept."""
+    return folder / "checkpoints" / f"{arch.digest[:16]}-{rung}.pt"
+
+
+def load_trained(file: Path, arch: Arch, image_size: int) -> tuple[Localizer, dict[str, torch.Tensor]]:
+    """The trained localizer of a checkpoint, on the CPU in eval mode, and the weights of its classifier.
+
+    Raises CheckpointError when the file is missing, damaged, or holds another architecture.
+    """
+    state = _load(file, torch.device("cpu"))
+    if state.get("arch") != arch.to_json() or "trained" not in state:
+        raise CheckpointError(f"{file}: not the trained state of this architecture; search again with another --out")
+    parts: dict[str, dict[str, torch.Tensor]] = {"transformer.localizer.": {}, "backbone.": {}}
+    for name, tensor in state["trained"].items():
+        prefix = next(prefix for prefix in parts if name.startswith(prefix))
+        parts[prefix][name.removeprefix(prefix)] = tensor
+    localizer = Localizer(arch, image_size)
+    localizer.load_state_dict(parts["transformer.localizer."])
+    return localizer.eval(), parts["backbone."]
+
+
+def prepare(setup: WorkerSetup, say: Say) -> tuple[Workbench, Warm | None]:
+    """The task on this machine: data decoded, backbone warm; from the cache where they are there."""
+    say("data")
+    bench = Workbench(setup.task, cache_dir=setup.cache_dir, progress=False)
+    if setup.task.protocol == "paper":
+        return bench, None
+    total = setup.task.warm_epochs
+    say(f"backbone {setup.task.backbone}")
+    warm = warm_backbone(
+        bench, setup.cache_dir, on_epoch=lambda done: say(f"backbone {setup.task.backbone}, epoch {done}/{total}")
+    )
+    return bench, warm
+
+
+def _workbench(setup: WorkerSetup, say: Say) -> tuple[Workbench, Warm | None]:
+    key = (setup.task, setup.cache_dir)
+    if key not in _benches:
+        _benches.clear()
+        _benches[key] = prepare(setup, say)
+    return _benches[key]
+
+
+def _continue(bench: Workbench, warm: Warm, localizer: Localizer, below: Path) -> JointTraining:
+    """The joint training as the rung below left it; after recover it starts from the warm backbone."""
+    state = _load(below, bench.device)
+    if "localizer" in state:
+        localizer.load_state_dict(state["localizer"])
+    training = JointTraining(bench, localizer, warm.backbone(bench), view=bench.view)
+    if "training" in state:
+        training.load_state_dict(state["training"])
+    return training
+
+
+def _save(file: Path, state: dict[str, Any]) -> None:
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    write_atomically(file, buffer.getvalue())
+
+
+def _load(file: Path, device: torch.device) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
+    except OSError as error:
+        raise CheckpointError(f"{file}: cannot be read ({error.strerror}); search again with another --out") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError):
+        raise CheckpointError(f"{file}: not a checkpoint, or a damaged one; search again with another --out") from None
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{file}: not a checkpoint of a search; search again with another --out")
+    return state
+
+
+def _facts(bench: Workbench, warm: Warm | None, references: References) -> dict[str, object]:
+    """What the manifest says about the prepared task."""
+    dataset = bench.dataset
+    facts: dict[str, object] = {
+        "data": {
+            "name": dataset.name,
+            "fingerprint": dataset.fingerprint,
+            "split_fingerprint": dataset.split_fingerprint,
+            "classes": dataset.num_classes,
+            "train": len(dataset.train_I),
+            "val": len(dataset.val_I),
+            "test": len(dataset.test_I),
+            "skipped": dataset.num_skipped,
+            "mean": list(dataset.mean),
+            "std": list(dataset.std),
+        },
+        "device": str(bench.device),
+        "autocast": bench.use_autocast,
+        "references": references.to_dict(),
+    }
+    if warm is not None:
+        facts["backbone"] = {
+            "val_clean_top1": warm.val_clean.top1,
+            "val_top1": warm.val_view.top1,
+            "seconds": warm.seconds,
+            "key": warm.key,
+        }
+    return facts
