@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Any, Literal
 
-__all__ = ["Status", "TrialResult", "gap_closed"]
+__all__ = ["References", "Status", "TrialResult", "gap_closed"]
 
 Status = Literal["ok", "inert", "collapsed", "failed"]
 
@@ -58,3 +58,30 @@ def gap_closed(accuracy: float | None, control: float | None, oracle: float | No
     if accuracy is None or control is None or oracle is None or oracle <= control:
         return None
     return 100 * (accuracy - control) / (oracle - control)
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class References:
+    """The two references every trial is quoted against, by rung; empty until they have been trained.
+
+    The control is the same training without a transformer; the oracle is the same training behind a transformer that
+    undoes the drawn warp exactly. Rung 0 is the frozen warm backbone (paper's protocol: the whole training).
+    """
+
+    control: tuple[TrialResult, ...] = ()
+    oracle: tuple[TrialResult, ...] = ()
+
+    def gap_closed(self, result: TrialResult, rung: int) -> float | None:
+        """Share of the rung's control-to-oracle gap that a result closes, in percent; None where there is no gap."""
+        if rung >= min(len(self.control), len(self.oracle)):
+            return None
+        return gap_closed(result.accuracy, self.control[rung].accuracy, self.oracle[rung].accuracy)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All results, as JSON types."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "References":
+        """Read what `to_dict` wrote."""
+        return cls(**{name: tuple(TrialResult.from_dict(row) for row in data[name]) for name in ("control", "oracle")})

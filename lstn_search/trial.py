@@ -20,12 +20,13 @@ from torch import nn
 from lstn_search.arch import Arch
 from lstn_search.localizer import Localizer
 from lstn_search.results import Status, TrialResult
+from lstn_search.seeding import seed_of
 from lstn_search.train.health import Verdict, examine
 from lstn_search.train.joint import Epoch, Joint, JointTraining
 from lstn_search.train.recovery import Diverged, recover
 from lstn_search.train.stopping import EarlyStopping
 from lstn_search.train.warm import Warm
-from lstn_search.train.workbench import Workbench, seed_of
+from lstn_search.train.workbench import Workbench
 from lstn_search.transformer import SpatialTransformer, TransformedClassifier
 
 __all__ = ["OnStage", "build_localizer", "joint_columns", "recover_columns", "run_reference", "run_trial"]

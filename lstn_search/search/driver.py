@@ -1,41 +1,43 @@
-"""The search itself: prepare the task, train what the study proposes, keep the folder complete."""
+"""The search itself: prepare the task, keep every worker busy with what the schedule asks for, record what comes back.
+
+The driver never trains: it asks the study, follows the schedule, and hands jobs to an engine. It alone writes the study,
+each finished rung before anything else is done with it, so that a crash at any instant loses only what was in flight.
+"""
 
 import dataclasses
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from lstn_search import pareto
-from lstn_search.backbones import build_backbone
-from lstn_search.data.cache import default_cache_dir
 from lstn_search.data.names import check_name
 from lstn_search.errors import LstnError, RunError, SettingError
-from lstn_search.references import References, load_references
+from lstn_search.results import References, TrialResult
+from lstn_search.search.engines.base import Ended, Engine, Job, Stage
 from lstn_search.search.folder import RunFolder
+from lstn_search.search.schedule import Schedule
 from lstn_search.search.settings import SearchSettings, check_budget
-from lstn_search.search.study import Candidate, Entry, Study, read_entries
+from lstn_search.search.study import Candidate, Entry, Study, read_entries, score
 from lstn_search.space import Space
-from lstn_search.task import Task
-from lstn_search.train.warm import Warm, warm_backbone
-from lstn_search.train.workbench import Workbench
-from lstn_search.trial import run_trial
-from lstn_search.weights import save_weights
 
-__all__ = ["Run", "Watcher", "front_of", "open_run", "prepare", "search"]
+__all__ = ["MakeEngine", "Run", "Watcher", "front_of", "open_run", "search"]
+
+MakeEngine = Callable[[RunFolder], Engine]
+"""Starts the workers of a search in its folder."""
 
 
 class Watcher(Protocol):
     """Whoever shows the progress of a search."""
 
-    def on_stage(self, what: str) -> None:
-        """A stage began."""
+    def on_stage(self, name: str, what: str) -> None:
+        """A job (an architecture's name, `prepare`, `control` or `oracle`) began a stage."""
 
     def on_ready(self, run: "Run") -> None:
-        """The task is prepared: references are known, training begins."""
+        """The task is prepared, training begins."""
 
-    def on_entry(self, run: "Run", entry: Entry) -> None:
-        """An architecture has been trained."""
+    def on_rung(self, run: "Run", entry: Entry) -> None:
+        """An architecture has finished a rung."""
 
 
 @dataclasses.dataclass(kw_only=True, slots=True)
@@ -44,7 +46,8 @@ class Run:
 
     folder: RunFolder
     entries: list[Entry]
-    references: References
+    """Architectures with at least one finished rung, or failed on the first."""
+    references: References = dataclasses.field(default_factory=References)
 
     @property
     def front(self) -> list[Entry]:
@@ -65,6 +68,10 @@ class Run:
             raise SettingError(f"{self.folder.path} holds no trained architecture {which!r}; its trials.csv lists them")
         return self.pick(which)
 
+    def gap_closed(self, entry: Entry) -> float | None:
+        """Share of the control-to-oracle gap that an entry closes at its highest rung, in percent."""
+        return self.references.gap_closed(entry.result, max(entry.rung, 0))
+
 
 def front_of(entries: list[Entry]) -> list[Entry]:
     """The entries no other beats, of those within the budget whose localizer is alive, cheapest first."""
@@ -76,184 +83,197 @@ def search(
     space: Space,
     settings: SearchSettings,
     out: Path,
+    make_engine: MakeEngine,
     *,
     trials: int,
     minutes: float | None = None,
     resume: bool = False,
-    cache_dir: Path | None = None,
+    retries: int = 1,
     watcher: Watcher | None = None,
 ) -> Run:
-    """Search until `trials` architectures (besides the seed points) are trained, or `minutes` are over.
+    """Search until `trials` architectures (besides the seed points) have climbed as far as they deserve.
 
-    Raises LstnError on bad input before anything is trained. A KeyboardInterrupt leaves a complete folder behind.
+    After `minutes` nothing new is started. A job whose worker dies is run again up to `retries` times. Raises LstnError
+    on bad input before anything is trained. A KeyboardInterrupt leaves a complete folder behind.
     """
     if trials < 1:
         raise SettingError(f"trials must be at least 1, got {trials}")
     if minutes is not None and not minutes > 0:
         raise SettingError(f"minutes must be above 0, got {minutes}")
+    if retries < 0:
+        raise SettingError(f"retries must be at least 0, got {retries}")
     check_name(settings.task.dataset)
     check_budget(settings, space)
     start = time.monotonic()
-    deadline = None if minutes is None else start + 60 * minutes
-    say = watcher.on_stage if watcher else _silent
     folder = RunFolder.create(out, settings, resume=resume)
-    is_new = "references" not in folder.manifest
+    is_new = "data" not in folder.manifest
     try:
-        bench, warm, references = _prepare_run(folder, settings.task, cache_dir or default_cache_dir(), say)
-        study = Study(folder, space)
-        run = Run(folder=folder, entries=study.entries, references=references)
-        if watcher:
-            watcher.on_ready(run)
+        engine = make_engine(folder)
         try:
-            _train(study, run, bench, warm, watcher, trials, deadline)
+            prepared = _Prepared(folder, engine, watcher)
+            study = Study(folder, space)
+            run = Run(folder=folder, entries=study.entries, references=prepared.references)
+            loop = _Loop(study, run, engine, watcher, retries=retries)
+            if watcher:
+                watcher.on_ready(run)
+            try:
+                loop.run_all(trials, None if minutes is None else start + 60 * minutes)
+            finally:
+                engine.close()
+                _finish(study, run, start, watcher)
         finally:
-            _finish(study, run, start, say)
+            engine.close()
         return run
     except LstnError:
-        if is_new and "references" not in folder.manifest:
+        if is_new and "data" not in folder.manifest:
             folder.discard()
         raise
     finally:
         folder.release()
 
 
-def prepare(task: Task, cache_dir: Path, say: Callable[[str], None]) -> tuple[Workbench, Warm | None]:
-    """The workbench of a task and its warm backbone (None for the paper's protocol, which starts from scratch).
-
-    A backbone nobody offers, or that cannot take images of the trial's size, is refused before images are decoded.
-    """
-    say("data")
-    build_backbone(task.backbone, num_classes=2, image_size=task.trial_size)
-    bench = Workbench(task, cache_dir=cache_dir)
-    if task.protocol == "paper":
-        return bench, None
-
-    def on_epoch(done: int) -> None:
-        say(f"backbone {task.backbone}: epoch {min(done + 1, task.warm_epochs)}/{task.warm_epochs}")
-
-    on_epoch(0)
-    return bench, warm_backbone(bench, cache_dir, on_epoch=on_epoch)
-
-
 def open_run(path: Path) -> Run:
     """What a search left in a folder, to read from. Raises RunError when it holds no run, or trained nothing."""
     folder = RunFolder.open(path)
-    if "references" not in folder.manifest:
+    if "data" not in folder.manifest:
         raise RunError(f"{path} ended before its first trial; run the same search with --resume")
-    references = References.from_dict(folder.manifest["references"])
+    references = References.from_dict(folder.manifest.get("references", References().to_dict()))
     return Run(folder=folder, entries=read_entries(folder), references=references)
 
 
-def _prepare_run(
-    folder: RunFolder, task: Task, cache_dir: Path, say: Callable[[str], None]
-) -> tuple[Workbench, Warm | None, References]:
-    """The prepared task, its facts written into the manifest. Raises RunError when the run was made on other images."""
-    bench, warm = prepare(task, cache_dir, say)
-    before = folder.manifest.get("data")
-    if before is not None and before["fingerprint"] != bench.dataset.fingerprint:
-        raise RunError(
-            f"{folder.path} was made on other images of {task.dataset} (their hash differs); restore the images, or "
-            "choose another --out"
-        )
-    references = load_references(bench, warm, cache_dir, on_stage=say)
-    folder.write_manifest(**_facts(bench, warm, references))
-    return bench, warm, references
+class _Prepared:
+    """The task made ready by a worker, its facts in the manifest."""
+
+    def __init__(self, folder: RunFolder, engine: Engine, watcher: Watcher | None) -> None:
+        engine.submit(Job(kind="prepare", name="prepare"))
+        facts = None
+        while facts is None:
+            for event in engine.events(timeout=1.0):
+                if isinstance(event, Stage):
+                    if watcher:
+                        watcher.on_stage(event.job.name, event.what)
+                elif event.user_error is not None:
+                    raise RunError(event.user_error)
+                elif event.facts is None:
+                    raise RunError(f"the task could not be prepared: {event.died}")
+                else:
+                    facts = event.facts
+        before = folder.manifest.get("data")
+        if before is not None and before["fingerprint"] != facts["data"]["fingerprint"]:  # type: ignore[index]
+            raise RunError(
+                f"{folder.path} was made on other images of {folder.settings.task.dataset} (their hash differs); "
+                "restore the images, or choose another --out"
+            )
+        folder.write_manifest(**facts)
+        self.references = References.from_dict(folder.manifest.get("references", References().to_dict()))
 
 
-def _train(
-    study: Study,
-    run: Run,
-    bench: Workbench,
-    warm: Warm | None,
-    watcher: Watcher | None,
-    trials: int,
-    deadline: float | None,
-) -> None:
-    while deadline is None or time.monotonic() < deadline:
-        candidate = study.ask_seed()
-        if candidate is None:
-            if study.num_trials >= trials:
+class _Loop:
+    """Jobs out, results in."""
+
+    def __init__(self, study: Study, run: Run, engine: Engine, watcher: Watcher | None, *, retries: int) -> None:
+        self.study, self.run, self.engine, self.watcher, self.retries = study, run, engine, watcher, retries
+        self.schedule = Schedule(study.settings.ladder)
+        self.candidates: dict[str, Candidate] = {}
+        self.num_running = 0
+        self.wanted_references = [] if run.references.control and run.references.oracle else ["control", "oracle"]
+        for number, rung, result in study.history:  # as it went before the search was interrupted
+            if rung == 0:
+                self._start(study.entry(number).candidate)
+            self._finish_rung(study.entry(number).candidate, result)
+
+    def run_all(self, trials: int, deadline: float | None) -> None:
+        """Until the schedule has nothing left to do, or nothing may be started any more and all that ran has ended."""
+        while True:
+            while self.num_running < self.engine.num_slots and (deadline is None or time.monotonic() < deadline):
+                job = self._next_job(trials)
+                if job is None:
+                    break
+                self._submit(job)
+            if self.num_running == 0:
                 return
-            candidate = study.ask()
+            for event in self.engine.events(timeout=1.0):
+                if isinstance(event, Ended):
+                    self._ended(event)
+                elif self.watcher:
+                    self.watcher.on_stage(event.job.name, event.what)
+
+    def _next_job(self, trials: int) -> Job | None:
+        if self.wanted_references:
+            kind = self.wanted_references.pop(0)
+            return Job(kind="control" if kind == "control" else "oracle", name=kind)
+        candidate = self.study.ask_seed()
+        if candidate is not None:
+            return self._start(candidate)
+        exhausted = bool(self.run.folder.manifest.get("exhausted"))
+        step = self.schedule.next(may_propose=self.study.num_trials < trials and not exhausted)
+        if step is None:
+            return None
+        if step.kind == "climb":
+            candidate = self.study.entry(step.number).candidate
+            return Job(kind="rung", name=candidate.name, arch=candidate.arch, rung=step.rung)
+        candidate = self.study.ask()
         if candidate is None:
-            run.folder.write_manifest(exhausted=True)
+            self.run.folder.write_manifest(exhausted=True)
+            return self._next_job(trials)
+        return self._start(candidate)
+
+    def _start(self, candidate: Candidate) -> Job:
+        self.candidates[candidate.name] = candidate
+        self.schedule.start(
+            candidate.number,
+            gflops=candidate.gflops,
+            is_seed=candidate.is_seed,
+            on_offer=not candidate.over_budget,
+        )
+        return Job(kind="rung", name=candidate.name, arch=candidate.arch, rung=0)
+
+    def _submit(self, job: Job) -> None:
+        self.engine.submit(job)
+        self.num_running += 1
+
+    def _ended(self, ended: Ended) -> None:
+        self.num_running -= 1
+        job = ended.job
+        if ended.user_error is not None:
+            raise RunError(ended.user_error)
+        if ended.died is not None and job.attempt <= self.retries:
+            self._submit(dataclasses.replace(job, attempt=job.attempt + 1))
             return
-        entry = _run(study, candidate, run, bench, warm, watcher)
-        if watcher:
-            watcher.on_entry(run, entry)
+        if job.kind != "rung":
+            if ended.facts is None:
+                raise RunError(f"the {job.name} could not be trained: {ended.died}")
+            rows = tuple(TrialResult.from_dict(row) for row in ended.facts["rungs"])  # type: ignore[attr-defined]
+            self.run.references = dataclasses.replace(self.run.references, **{job.kind: rows})
+            self.run.folder.write_manifest(references=self.run.references.to_dict())
+            return
+        candidate = self.candidates[job.name]
+        result = ended.result or TrialResult(status="failed", reason=ended.died or "")
+        entry = self.study.record(candidate, job.rung, result)
+        self._finish_rung(candidate, result)
+        if self.watcher:
+            self.watcher.on_rung(self.run, entry)
+
+    def _finish_rung(self, candidate: Candidate, result: TrialResult) -> None:
+        is_first = self.schedule.runners[candidate.number].next_rung == 0
+        value = score(self.study.settings, result) if is_first else result.val_top1
+        failed = result.status == "failed"
+        self.schedule.finish(candidate.number, None if failed else value, alive=result.status == "ok")
 
 
-def _run(
-    study: Study, candidate: Candidate, run: Run, bench: Workbench, warm: Warm | None, watcher: Watcher | None
-) -> Entry:
-    """Train one candidate; keep its weights if they are of use, and drop those that no longer are."""
-
-    def say(stage: str) -> None:
-        if watcher:
-            watcher.on_stage(f"{candidate.name}: {stage}")
-
-    result, model = run_trial(bench, candidate.arch, warm, on_stage=say)
-    if model is not None:
-        _save(run.folder.weights_file(candidate.arch.digest), model.state_dict(), candidate)
-    entry = study.tell(candidate, result)
-    front = {kept.candidate.number for kept in run.front}
-    for other in run.entries:
-        if not other.candidate.is_seed and other.candidate.number not in front:
-            run.folder.weights_file(other.candidate.arch.digest).unlink(missing_ok=True)
-    return entry
-
-
-def _save(file: Path, tensors: dict[str, Any], candidate: Candidate) -> None:
-    try:
-        save_weights(file, tensors, metadata={"arch": candidate.arch.to_json()})
-    except OSError as error:
-        raise RunError(f"{file} cannot be written ({error.strerror}); make room, then go on with --resume") from None
-
-
-def _finish(study: Study, run: Run, start: float, say: Callable[[str], None]) -> None:
+def _finish(study: Study, run: Run, start: float, watcher: Watcher | None) -> None:
     """Write everything a user looks for in the folder, also when the search was interrupted."""
     from lstn_search.search.outputs import write_outputs
 
-    say("writing tables, picture and best architecture")
+    if watcher:
+        watcher.on_stage("finish", "writing tables, picture and best architecture")
+    run.entries = [entry for entry in study.entries if entry.results]
     counts = {
         "trained": len(run.entries),
-        "trials": study.num_trials,
+        "trials": sum(not entry.candidate.is_seed for entry in run.entries),
         "rejected": study.num_rejected,
         "duplicates": study.num_duplicates,
     }
     seconds = run.folder.manifest.get("seconds", 0.0) + time.monotonic() - start
     run.folder.write_manifest(counts=counts, seconds=seconds)
     write_outputs(run)
-
-
-def _facts(bench: Workbench, warm: Warm | None, references: References) -> dict[str, Any]:
-    dataset = bench.dataset
-    facts: dict[str, Any] = {
-        "data": {
-            "name": dataset.name,
-            "fingerprint": dataset.fingerprint,
-            "split_fingerprint": dataset.split_fingerprint,
-            "classes": dataset.num_classes,
-            "train": len(dataset.train_I),
-            "val": len(dataset.val_I),
-            "test": len(dataset.test_I),
-            "skipped": dataset.num_skipped,
-            "mean": list(dataset.mean),
-            "std": list(dataset.std),
-        },
-        "device": str(bench.device),
-        "autocast": bench.use_autocast,
-        "references": references.to_dict(),
-    }
-    if warm is not None:
-        facts["backbone"] = {
-            "val_clean_top1": warm.val_clean.top1,
-            "val_top1": warm.val_view.top1,
-            "seconds": warm.seconds,
-            "key": warm.key,
-        }
-    return facts
-
-
-def _silent(what: str) -> None:
-    """Nobody watches."""

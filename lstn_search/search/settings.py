@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 from lstn_search.arch import Arch
 from lstn_search.cost import cost, transformer_cost
 from lstn_search.errors import BudgetError, SettingError, did_you_mean
+from lstn_search.search.ladder import Ladder
 from lstn_search.space import Space
 from lstn_search.task import Task
 
@@ -29,10 +30,14 @@ class SearchSettings:
     sampler: SamplerName = "tpe"
     budget_scope: BudgetScope = "localizer"
     """stn adds the grid generator and the sampler to what the budget limits."""
+    ladder: Ladder = dataclasses.field(default_factory=Ladder)
+    """How far architectures climb. The paper's protocol has a single rung, the whole training."""
     seed: int = 0
     """Of the sampler; the task has its own."""
 
     def __post_init__(self) -> None:
+        if self.task.protocol == "paper":
+            object.__setattr__(self, "ladder", Ladder(epochs=()))
         budget = self.budget_gflops
         if not (isinstance(budget, int | float) and math.isfinite(budget) and budget > 0):
             raise BudgetError(f"the budget must be a positive number of GFLOPs, got {budget!r}; try 0.03")
@@ -57,7 +62,8 @@ class SearchSettings:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "SearchSettings":
         """Read what `to_dict` wrote."""
-        return cls(**{**data, "task": Task.from_dict(data["task"])})
+        ladder = Ladder(epochs=tuple(data["ladder"]["epochs"]), eta=data["ladder"]["eta"])
+        return cls(**{**data, "task": Task.from_dict(data["task"]), "ladder": ladder})
 
 
 def check_budget(settings: SearchSettings, space: Space) -> None:

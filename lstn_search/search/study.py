@@ -4,8 +4,11 @@ Optuna draws; this module decides what is worth training. A proposal over the bu
 told to Optuna as infeasible (its samplers learn from the violation) and costs no trial. A proposal that expands to a
 network already trained is told that network's result. Both stay in the study, marked by their `kind`.
 
-What was being trained when a search ended stays in the study as running and is handed out first when it goes on, so
-that an interrupted search proposes what an uninterrupted one would have proposed.
+The sampler is told how an architecture did on rung 0, the only rung they all share; who climbs further is the
+ladder's business. Every finished rung is a row of a second Optuna study in the same storage, written in one
+transaction, before anything else happens to it. What was being trained when a search ended stays in the first study as
+running and is handed out first when it goes on, so that an interrupted search proposes what an uninterrupted one would
+have proposed.
 """
 
 import contextlib
@@ -22,17 +25,21 @@ from optuna.trial import FrozenTrial, TrialState
 from lstn_search.arch import Arch
 from lstn_search.cost import cost, fits
 from lstn_search.errors import RunError, SpaceError
-from lstn_search.results import TrialResult
+from lstn_search.results import Status, TrialResult
 from lstn_search.search.folder import STUDY_FILE, RunFolder
 from lstn_search.search.samplers import make_sampler
 from lstn_search.search.settings import SearchSettings
+from lstn_search.seeding import seed_of
 from lstn_search.space import Choices, Space, Value
-from lstn_search.train.workbench import seed_of
 
-__all__ = ["Candidate", "Entry", "Study", "read_entries"]
+__all__ = ["Candidate", "Entry", "Study", "read_entries", "score", "score_name"]
 
 STUDY_NAME = "lstn-search"
+RUNGS_NAME = "lstn-search rungs"
 CONSTRAINT = "gflops over budget"
+WORST_SCORE = -1e4
+"""Told for what failed, or was never trained: below every corner error in pixels and every accuracy."""
+RECOVER_COLUMNS = ("recover_steps", "recover_seconds", "alignment_mse", "corner_error_px", "frozen_top1")
 MAX_REJECTIONS = 20
 """Proposals in a row that the sampler may waste before a random network within the budget takes its turn."""
 MAX_DRAWS = 1_000
@@ -62,28 +69,62 @@ class Candidate:
     """True only for seed points: they are trained as references whatever they cost."""
 
 
-@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+@dataclasses.dataclass(kw_only=True, slots=True)
 class Entry:
-    """A candidate and what became of it."""
+    """A candidate and what became of it, rung by rung."""
 
     candidate: Candidate
-    result: TrialResult
+    results: list[TrialResult] = dataclasses.field(default_factory=list)
+    """By rung; empty while rung 0 is under way. Only the last one can be a failure."""
+
+    @property
+    def rung(self) -> int:
+        """The highest rung with a measurement; -1: none."""
+        return len([result for result in self.results if result.status != "failed"]) - 1
+
+    @property
+    def result(self) -> TrialResult:
+        """The measurement of the highest rung, with what recover measured; the failure when there is nothing else."""
+        if self.rung < 0:
+            return self.results[0]
+        first, last = self.results[0], self.results[self.rung]
+        recover = {name: getattr(first, name) for name in RECOVER_COLUMNS}
+        return dataclasses.replace(last, **recover) if self.rung > 0 else last
+
+    @property
+    def status(self) -> Status:
+        """Of the last rung: a failure higher up does not take back what was measured below."""
+        return self.results[-1].status
 
     @property
     def accuracy(self) -> float:
-        """Validation accuracy under the view, in percent; 0 when the trial failed."""
-        return self.result.val_top1 or 0.0
+        """Validation accuracy under the view at the highest rung, in percent; 0 when nothing was measured."""
+        return self.result.accuracy or 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Spent on all its rungs."""
+        return sum(result.seconds for result in self.results)
 
     @property
     def on_offer(self) -> bool:
-        """Whether it may stand on the front: within the budget, trained, and alive."""
-        return self.result.status == "ok" and not self.candidate.over_budget
+        """Whether it may stand on the front: within the budget, jointly trained, and alive."""
+        return (
+            bool(self.results)
+            and self.result.status == "ok"
+            and self.result.val_top1 is not None
+            and not self.candidate.over_budget
+        )
+
+
+Rung = tuple[int, int, TrialResult]
+"""(number of the trial, rung, result)."""
 
 
 class Study:
     """One search's proposals and results, in the run folder's SQLite file.
 
-    Raises RunError when that file cannot be read or written; so do `ask_seed`, `ask` and `tell`.
+    Raises RunError when that file cannot be read or written; so do `ask_seed`, `ask` and `record`.
     """
 
     def __init__(self, folder: RunFolder, space: Space) -> None:
@@ -98,27 +139,43 @@ class Study:
                 directions=["maximize", "minimize"],
                 load_if_exists=True,
             )
+            self._rungs = optuna.create_study(
+                storage=self._storage,
+                study_name=RUNGS_NAME,
+                directions=["maximize", "minimize"],
+                load_if_exists=True,
+            )
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                self._study.set_metric_names(["accuracy under the view", "GFLOPs"])
+                self._study.set_metric_names([score_name(self.settings), "GFLOPs"])
+                self._rungs.set_metric_names(["accuracy under the view", "GFLOPs"])
             trials = self._study.get_trials(deepcopy=False)
-            self.entries, kinds = _entries(self.settings, trials)
+            self.history = _read_rungs(self._rungs)
+            self.entries = _entries(self.settings, trials, self.history)
             self._by_digest = {entry.candidate.arch.digest: entry for entry in self.entries}
+            self._by_number = {entry.candidate.number: entry for entry in self.entries}
+            kinds = Counter(trial.user_attrs.get("kind") for trial in trials if trial.state.is_finished())
             self.num_rejected, self.num_duplicates = kinds["rejected"], kinds["duplicate"]
             self._num_wasted = _num_wasted(trials)
             self._pending: list[Candidate] = []
             for trial in trials:
-                if trial.state == TrialState.RUNNING and "arch" in trial.user_attrs:
-                    self._pending.append(_read_candidate(self.settings, trial))
-                elif trial.state == TrialState.RUNNING:  # the process died while it was being asked for
-                    self._study.tell(trial.number, state=TrialState.FAIL)
+                if trial.state == TrialState.RUNNING and "arch" not in trial.user_attrs:
+                    self._study.tell(
+                        trial.number, state=TrialState.FAIL
+                    )  # the process died while it was being asked for
+                elif trial.state == TrialState.RUNNING and self._by_number[trial.number].results:
+                    self._tell_sampler(self._by_number[trial.number])  # ... between the two records of a result
+                elif trial.state == TrialState.RUNNING:
+                    self._pending.append(self._by_number[trial.number].candidate)
 
     # -- ask -----------------------------------------------------------------------------------------------------
 
     @property
     def num_trials(self) -> int:
-        """Architectures trained, seed points not counted."""
-        return sum(not entry.candidate.is_seed for entry in self.entries)
+        """Architectures that are or will be trained, seed points and those waiting in `ask` not counted."""
+        return sum(not entry.candidate.is_seed for entry in self.entries) - sum(
+            not candidate.is_seed for candidate in self._pending
+        )
 
     def ask_seed(self) -> Candidate | None:
         """The next seed point not trained yet, or None; those the image size cannot build are left out."""
@@ -152,27 +209,29 @@ class Study:
         violation = self._violation(arch)
         if violation > 0:
             self.num_rejected += 1
-            self._close(trial, "rejected", violation, [0.0, self.settings.budget_gflops + violation])
+            self._close(trial, "rejected", violation, [WORST_SCORE, self.settings.budget_gflops + violation])
             return None
         twin = self._by_digest.get(arch.digest)
         if twin is not None:
             self.num_duplicates += 1
             trial.set_user_attr("of", twin.candidate.number)
-            self._close(trial, "duplicate", violation, [twin.accuracy, twin.candidate.gflops])
+            values = [score(self.settings, twin.results[0]), twin.candidate.gflops] if twin.results else None
+            self._close(trial, "duplicate", violation, values)
             return None
         return self._candidate(trial, arch, None)
 
     def _begin(self, fixed: Choices | None = None) -> optuna.Trial:
-        """A new Optuna trial. Its sampler's seed counts the finished proposals, so a lost one is drawn again."""
+        """A new Optuna trial. Its sampler's seed counts the proposals so far, so a lost one is drawn again."""
         num_asked = len(self.entries) + self.num_rejected + self.num_duplicates
         seed = seed_of(self.settings.seed, "sampler", num_asked)
         self._study.sampler = make_sampler(self.settings.sampler, seed, fixed)
         return self._study.ask()
 
-    def _close(self, trial: optuna.Trial, kind: str, violation: float, values: list[float]) -> None:
+    def _close(self, trial: optuna.Trial, kind: str, violation: float, values: list[float] | None) -> None:
+        """End a proposal that is not trained; without values (its twin has none yet) it is told as failed."""
         trial.set_user_attr("kind", kind)
         trial.set_constraint(CONSTRAINT, violation)
-        self._study.tell(trial, values)
+        self._study.tell(trial, values, state=None if values else TrialState.FAIL)
 
     def _walk(self, trial: optuna.Trial) -> Choices:
         def suggest(name: str, values: tuple[Value, ...]) -> Value:
@@ -209,7 +268,11 @@ class Study:
         trial.set_user_attr("name", seed_name or f"t{trial.number}")
         trial.set_user_attr("arch", arch.to_json())  # the last one: a trial that has it can be run again
         name, is_seed = seed_name or f"t{trial.number}", seed_name is not None
-        return _make_candidate(self.settings, trial.number, name, arch, is_seed=is_seed)
+        candidate = _make_candidate(self.settings, trial.number, name, arch, is_seed=is_seed)
+        entry = Entry(candidate=candidate)
+        self.entries.append(entry)
+        self._by_digest[arch.digest] = self._by_number[candidate.number] = entry
+        return candidate
 
     def _buildable(self, arch: Arch) -> bool:
         return fits(arch, self.settings.task.image_size) and fits(arch, self.settings.task.trial_size)
@@ -223,19 +286,46 @@ class Study:
     def _is_new(self, choices: Choices) -> bool:
         return self.space.expand(choices).digest not in self._by_digest
 
-    # -- tell ----------------------------------------------------------------------------------------------------
+    # -- record --------------------------------------------------------------------------------------------------
 
-    def tell(self, candidate: Candidate, result: TrialResult) -> Entry:
-        """Record a result. A failed trial is told to the sampler as an accuracy of 0, not as missing."""
-        entry = Entry(candidate=candidate, result=result)
+    def entry(self, number: int) -> Entry:
+        """The architecture of an Optuna trial."""
+        return self._by_number[number]
+
+    def record(self, candidate: Candidate, rung: int, result: TrialResult) -> Entry:
+        """Keep a finished rung, in one transaction; on rung 0 the sampler is told, of a failure too."""
+        entry = self._by_number[candidate.number]
+        assert rung == len(entry.results), (rung, len(entry.results))
+        attrs = {
+            "trial": candidate.number,
+            "name": candidate.name,
+            "rung": rung,
+            "result": json.dumps(result.to_dict()),
+        }
+        values = [result.accuracy or 0.0, candidate.gflops]
         with _using(self.folder):
-            study_id = self._storage.get_study_id_from_name(STUDY_NAME)
-            trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, candidate.number)
-            self._storage.set_trial_user_attr(trial_id, "result", json.dumps(result.to_dict()))
-            self._study.tell(candidate.number, [entry.accuracy, candidate.gflops])
-        self.entries.append(entry)
-        self._by_digest[candidate.arch.digest] = entry
+            self._rungs.add_trial(optuna.trial.create_trial(values=values, user_attrs=attrs))
+            entry.results.append(result)
+            if rung == 0:
+                self._tell_sampler(entry)
         return entry
+
+    def _tell_sampler(self, entry: Entry) -> None:
+        values = [score(self.settings, entry.results[0]), entry.candidate.gflops]
+        self._study.tell(entry.candidate.number, values)
+
+
+def score_name(settings: SearchSettings) -> str:
+    """What rung 0 is judged by."""
+    return "accuracy under the view" if settings.task.protocol == "paper" else "minus corner error px"
+
+
+def score(settings: SearchSettings, result: TrialResult) -> float:
+    """What rung 0 is judged by, higher is better: minus the corner error after recover (docs/trial.md says why)."""
+    value = result.val_top1 if settings.task.protocol == "paper" else result.corner_error_px
+    if value is None:
+        return WORST_SCORE
+    return value if settings.task.protocol == "paper" else -value
 
 
 def read_entries(folder: RunFolder) -> list[Entry]:
@@ -245,21 +335,34 @@ def read_entries(folder: RunFolder) -> list[Entry]:
     with _using(folder):
         storage = optuna.storages.RDBStorage(folder.storage_url)
         study = optuna.load_study(study_name=STUDY_NAME, storage=storage)
-        return _entries(folder.settings, study.get_trials(deepcopy=False))[0]
+        rungs = _read_rungs(optuna.load_study(study_name=RUNGS_NAME, storage=storage))
+        entries = _entries(folder.settings, study.get_trials(deepcopy=False), rungs)
+    return [entry for entry in entries if entry.results]
 
 
-def _entries(settings: SearchSettings, trials: list[FrozenTrial]) -> tuple[list[Entry], Counter[str]]:
-    """The trained architectures, and the number of finished proposals of each kind."""
-    finished = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-    entries = [
-        Entry(
-            candidate=_read_candidate(settings, trial),
-            result=TrialResult.from_dict(json.loads(trial.user_attrs["result"])),
+def _entries(settings: SearchSettings, trials: list[FrozenTrial], rungs: list[Rung]) -> list[Entry]:
+    """The architectures that are or were trained, with their results."""
+    entries = {
+        trial.number: Entry(candidate=_read_candidate(settings, trial))
+        for trial in trials
+        if "arch" in trial.user_attrs
+    }
+    for number, rung, result in rungs:
+        assert rung == len(entries[number].results), (number, rung)
+        entries[number].results.append(result)
+    return list(entries.values())
+
+
+def _read_rungs(study: optuna.Study) -> list[Rung]:
+    """Every finished rung, in the order they ended."""
+    return [
+        (
+            trial.user_attrs["trial"],
+            trial.user_attrs["rung"],
+            TrialResult.from_dict(json.loads(trial.user_attrs["result"])),
         )
-        for trial in finished
-        if "result" in trial.user_attrs
+        for trial in study.get_trials(deepcopy=False)
     ]
-    return entries, Counter(trial.user_attrs["kind"] for trial in finished)
 
 
 def _num_wasted(trials: list[FrozenTrial]) -> int:

@@ -15,12 +15,14 @@ from typing import Any
 import torch
 
 from lstn_search.arch import Arch
-from lstn_search.errors import CheckpointError
+from lstn_search.backbones import build_backbone
+from lstn_search.errors import CheckpointError, RunError
 from lstn_search.localizer import Localizer
-from lstn_search.references import References, load_references
+from lstn_search.references import load_reference
 from lstn_search.results import Status, TrialResult
 from lstn_search.search.engines.base import Ended, Job, WorkerSetup
 from lstn_search.search.ladder import Ladder
+from lstn_search.task import Task
 from lstn_search.train.joint import JointTraining
 from lstn_search.train.recovery import Diverged
 from lstn_search.train.warm import Warm, warm_backbone
@@ -40,8 +42,11 @@ def run_job(setup: WorkerSetup, job: Job, say: Say) -> Ended:
     """Run one job in this process. Raises LstnError where the user can cure it."""
     bench, warm = _workbench(setup, say)
     if job.kind == "prepare":
-        references = load_references(bench, warm, setup.ladder, setup.cache_dir, on_stage=say)
-        return Ended(job=job, facts=_facts(bench, warm, references))
+        return Ended(job=job, facts=_facts(bench, warm))
+    if job.kind in ("control", "oracle"):
+        oracle = job.kind == "oracle"
+        rungs = load_reference(bench, warm, setup.ladder, setup.cache_dir, oracle=oracle, on_stage=say)
+        return Ended(job=job, facts={"rungs": [result.to_dict() for result in rungs]})
     assert job.arch is not None
     result = climb(bench, warm, job.arch, setup.ladder, job.rung, setup.folder, say)
     return Ended(job=job, result=result)
@@ -105,25 +110,29 @@ def load_trained(file: Path, arch: Arch, image_size: int) -> tuple[Localizer, di
     return localizer.eval(), parts["backbone."]
 
 
-def prepare(setup: WorkerSetup, say: Say) -> tuple[Workbench, Warm | None]:
-    """The task on this machine: data decoded, backbone warm; from the cache where they are there."""
+def prepare(task: Task, cache_dir: Path, say: Say) -> tuple[Workbench, Warm | None]:
+    """The workbench of a task and its warm backbone (None for the paper's protocol, which starts from scratch).
+
+    A backbone nobody offers, or that cannot take images of the trial's size, is refused before images are decoded.
+    """
     say("data")
-    bench = Workbench(setup.task, cache_dir=setup.cache_dir, progress=False)
-    if setup.task.protocol == "paper":
+    build_backbone(task.backbone, num_classes=2, image_size=task.trial_size)
+    bench = Workbench(task, cache_dir=cache_dir, progress=False)
+    if task.protocol == "paper":
         return bench, None
-    total = setup.task.warm_epochs
-    say(f"backbone {setup.task.backbone}")
-    warm = warm_backbone(
-        bench, setup.cache_dir, on_epoch=lambda done: say(f"backbone {setup.task.backbone}, epoch {done}/{total}")
-    )
-    return bench, warm
+
+    def on_epoch(done: int) -> None:
+        say(f"backbone {task.backbone}: epoch {min(done + 1, task.warm_epochs)}/{task.warm_epochs}")
+
+    on_epoch(0)
+    return bench, warm_backbone(bench, cache_dir, on_epoch=on_epoch)
 
 
 def _workbench(setup: WorkerSetup, say: Say) -> tuple[Workbench, Warm | None]:
     key = (setup.task, setup.cache_dir)
     if key not in _benches:
         _benches.clear()
-        _benches[key] = prepare(setup, say)
+        _benches[key] = prepare(setup.task, setup.cache_dir, say)
     return _benches[key]
 
 
@@ -141,7 +150,10 @@ def _continue(bench: Workbench, warm: Warm, localizer: Localizer, below: Path) -
 def _save(file: Path, state: dict[str, Any]) -> None:
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    write_atomically(file, buffer.getvalue())
+    try:
+        write_atomically(file, buffer.getvalue())
+    except OSError as error:
+        raise RunError(f"{file} cannot be written ({error.strerror}); make room, then go on with --resume") from None
 
 
 def _load(file: Path, device: torch.device) -> dict[str, Any]:
@@ -156,7 +168,7 @@ def _load(file: Path, device: torch.device) -> dict[str, Any]:
     return state
 
 
-def _facts(bench: Workbench, warm: Warm | None, references: References) -> dict[str, object]:
+def _facts(bench: Workbench, warm: Warm | None) -> dict[str, object]:
     """What the manifest says about the prepared task."""
     dataset = bench.dataset
     facts: dict[str, object] = {
@@ -174,7 +186,6 @@ def _facts(bench: Workbench, warm: Warm | None, references: References) -> dict[
         },
         "device": str(bench.device),
         "autocast": bench.use_autocast,
-        "references": references.to_dict(),
     }
     if warm is not None:
         facts["backbone"] = {

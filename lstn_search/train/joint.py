@@ -15,9 +15,10 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from lstn_search.data.views import View, invert
+from lstn_search.seeding import seed_of
 from lstn_search.train.health import Health, examine
 from lstn_search.train.recovery import Diverged
-from lstn_search.train.workbench import Scores, Workbench, seed_of
+from lstn_search.train.workbench import Scores, Workbench
 from lstn_search.transformer import SpatialTransformer, TransformedClassifier, warp
 
 __all__ = ["Epoch", "Joint", "JointTraining"]

@@ -17,7 +17,8 @@ from filelock import FileLock
 from torch import nn
 
 from lstn_search.errors import CheckpointError, SettingError
-from lstn_search.train.workbench import Scores, Workbench, seed_of
+from lstn_search.seeding import seed_of
+from lstn_search.train.workbench import Scores, Workbench
 from lstn_search.transformer import TransformedClassifier
 from lstn_search.weights import load_weights, save_weights, write_atomically
 

@@ -6,7 +6,6 @@ epoch, never on the architecture. Two trials of one task see the same batches.
 
 import contextlib
 import dataclasses
-import hashlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -19,6 +18,7 @@ from lstn_search.backbones import build_backbone
 from lstn_search.data import Dataset, load_dataset
 from lstn_search.data.views import View, invert
 from lstn_search.errors import SettingError, did_you_mean
+from lstn_search.seeding import seed_of
 from lstn_search.task import Task
 from lstn_search.transformer import TransformedClassifier, warp
 
@@ -155,12 +155,6 @@ class Workbench:
         num = len(indices_I)
         scores = Scores(top1=100 * num_top1 / num, top5=100 * num_top5 / num, num=num)
         return scores, torch.cat(thetas) if thetas else None
-
-
-def seed_of(seed: int, *labels: object) -> int:
-    """A 63-bit seed for one use, independent of all other uses."""
-    digest = hashlib.sha256(repr((seed, *labels)).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
 
 
 def seeded(seed: int, *labels: object) -> torch.Generator:

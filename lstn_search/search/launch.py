@@ -1,0 +1,55 @@
+"""Starting the workers of a search: which engine, how many, with how many threads each. No torch here."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, get_args
+
+from lstn_search.errors import SettingError, did_you_mean
+from lstn_search.search.engines.base import Ended, Engine, Job, WorkerSetup
+from lstn_search.search.engines.local import LocalEngine, default_workers, num_cores
+from lstn_search.search.folder import RunFolder
+
+__all__ = ["EngineName", "EngineOptions", "start_engine"]
+
+EngineName = Literal["local", "ray"]
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class EngineOptions:
+    """Where and how jobs run: nothing that changes what a search finds, apart from the order of its results."""
+
+    engine: EngineName = "local"
+    workers: int | None = None
+    """Jobs at a time; None: one a GPU where there are GPUs, else one a core."""
+    cache_dir: Path | None = None
+    ray_address: str | None = None
+    storage_path: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.engine not in get_args(EngineName):
+            raise SettingError(f"unknown engine {self.engine!r}; {did_you_mean(self.engine, get_args(EngineName))}")
+        if self.workers is not None and self.workers < 1:
+            raise SettingError(f"workers must be at least 1, got {self.workers}")
+
+
+def start_engine(folder: RunFolder, options: EngineOptions) -> Engine:
+    """The engine of a search in this folder; its workers start with their first jobs."""
+    from lstn_search.data.cache import default_cache_dir
+
+    workers = options.workers or default_workers()
+    setup = WorkerSetup(
+        task=folder.settings.task,
+        ladder=folder.settings.ladder,
+        folder=folder.path.resolve(),
+        cache_dir=(options.cache_dir or default_cache_dir()).resolve(),
+        num_threads=max(1, num_cores() // workers),
+    )
+    return LocalEngine(setup, workers, run_job)
+
+
+def run_job(setup: WorkerSetup, job: Job, say: Callable[[str], None]) -> Ended:
+    """Run a job in a worker; torch is loaded there and not in the driver."""
+    from lstn_search.search import work
+
+    return work.run_job(setup, job, say)
