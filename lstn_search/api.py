@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lstn_search.search.ladder import Ladder
+from lstn_search.search.launch import EngineOptions, start_engine
 from lstn_search.search.settings import BudgetScope, SamplerName, SearchSettings
 from lstn_search.space import Space
 from lstn_search.task import Task
@@ -12,6 +14,8 @@ if TYPE_CHECKING:
     from lstn_search.search.driver import Run, Watcher
 
 __all__ = ["export", "open_run", "search"]
+
+DEFAULT_LADDER = Ladder()
 
 
 def search(
@@ -24,6 +28,9 @@ def search(
     minutes: float | None = None,
     sampler: SamplerName = "tpe",
     budget_scope: BudgetScope = "localizer",
+    ladder: Ladder = DEFAULT_LADDER,
+    workers: int | None = None,
+    retries: int = 1,
     resume: bool = False,
     cache_dir: Path | None = None,
     watcher: "Watcher | None" = None,
@@ -41,10 +48,20 @@ def search(
         space_digest=space.digest,
         sampler=sampler,
         budget_scope=budget_scope,
+        ladder=ladder,
         seed=task.seed,
     )
+    options = EngineOptions(workers=workers, cache_dir=cache_dir)
     return driver.search(
-        space, settings, Path(out), trials=trials, minutes=minutes, resume=resume, cache_dir=cache_dir, watcher=watcher
+        space,
+        settings,
+        Path(out),
+        lambda folder: start_engine(folder, options),
+        trials=trials,
+        minutes=minutes,
+        resume=resume,
+        retries=retries,
+        watcher=watcher,
     )
 
 

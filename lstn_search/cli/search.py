@@ -1,7 +1,7 @@
 """The command `search`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,6 +26,9 @@ from lstn_search.cli.options import (
 )  # fmt: skip
 from lstn_search.task import DEFAULT_BACKBONE
 
+if TYPE_CHECKING:
+    from lstn_search.search.settings import SearchSettings
+
 __all__ = ["register"]
 
 
@@ -47,6 +50,13 @@ def search_command(
     trials: Annotated[int, typer.Option(help="Architectures to train, besides the seed points.")] = 24,
     minutes: Annotated[float | None, typer.Option(help="Start no trial after so long.", show_default=False)] = None,
     sampler: Annotated[str, typer.Option(help="tpe, nsga2 or random.")] = "tpe",
+    ladder: Annotated[str, typer.Option(help="Joint epochs in all at rung 1, 2, ...; rung 0 is recover.")] = "2,6,18",
+    eta: Annotated[int, typer.Option(help="One in eta of a rung's architectures climbs.")] = 2,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes that train.  [default: one a GPU, else one a core]", show_default=False),
+    ] = None,
+    retries: Annotated[int, typer.Option(help="How often a job is run again when its worker dies.")] = 1,
     budget_scope: Annotated[
         str, typer.Option(help="localizer, or stn: with grid generator and sampler.")
     ] = "localizer",
@@ -70,6 +80,8 @@ def search_command(
 
     Trials see rotated, shifted and scaled images by default (--view affine): on upright ones every localizer ties.
     """
+    from lstn_search.search.ladder import Ladder
+    from lstn_search.search.launch import EngineOptions, start_engine
     from lstn_search.search.settings import SearchSettings, check_budget
     from lstn_search.space import load_space
 
@@ -86,35 +98,48 @@ def search_command(
         space_digest=loaded.digest,
         sampler=sampler,  # type: ignore[arg-type]
         budget_scope=budget_scope,  # type: ignore[arg-type]
+        ladder=Ladder.parse(ladder, eta),
         seed=seed,
     )
+    options = EngineOptions(workers=workers, cache_dir=cache_dir)
     check_budget(settings, loaded)  # before torch is imported: a budget nothing can meet is said at once
-    out = out or Path("runs") / f"{dataset.replace(':', '-').replace('/', '-')}-{budget_gflops:g}-{sampler}-s{seed}"
+    out = out or _default_out(settings)
 
-    from rich.console import Console
-
-    from lstn_search.cli.progress import SearchProgress
+    from lstn_search.cli.progress import SearchProgress, make_console
     from lstn_search.report.tables import front_table
     from lstn_search.search.driver import search
 
-    console = Console(highlight=False)
+    console = make_console()
+    progress = SearchProgress(console, trials)
     try:
-        with SearchProgress(console, trials) as progress:
+        with progress:
             run = search(
                 loaded,
                 settings,
                 out,
+                lambda folder: start_engine(folder, options),
                 trials=trials,
                 minutes=minutes,
                 resume=resume,
-                cache_dir=cache_dir,
+                retries=retries,
                 watcher=progress,
             )
     except KeyboardInterrupt:
-        console.print(f"\ninterrupted; what was trained is in {out}. To go on: the same command with --resume")
+        if progress.run is not None and progress.run.front:
+            console.print(front_table(progress.run))
+        console.print(f"interrupted; what was trained is in {out}. To go on: the same command with --resume")
         raise typer.Exit(130) from None
     console.print(front_table(run))
     if run.folder.manifest.get("exhausted"):
-        console.print("the space holds no further network within the budget: the search is complete")
-    console.print(f"[dim]proposals over budget {run.num_rejected}, duplicates {run.num_duplicates}[/dim]")
-    console.print(f"run folder: {out}    export the best: python cli.py export {out} --out DIR")
+        console.print("no further network within the budget turned up: the space is exhausted")
+    counts = run.folder.manifest["counts"]
+    console.print(f"not trained: {counts['rejected']} proposals over budget, {counts['duplicates']} duplicates")
+    console.print(f"run folder: {out}")
+    if run.front:
+        console.print(f"to export the best: python cli.py export {out} --out DIR")
+
+
+def _default_out(settings: "SearchSettings") -> Path:
+    """runs/glyphs-0.03-tpe-s0; a folder of images goes by its own name."""
+    dataset = Path(settings.task.dataset.removeprefix("folder:")).absolute().name
+    return Path("runs") / f"{dataset}-{settings.budget_gflops:g}-{settings.sampler}-s{settings.seed}"

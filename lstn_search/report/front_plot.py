@@ -23,6 +23,8 @@ class PlotPoint:
     over_budget: bool
     on_front: bool
     is_dead: bool
+    epochs: int = 0
+    """Joint epochs behind the accuracy; 0: recovered only, scored through the frozen classifier."""
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -47,8 +49,8 @@ def front_info(run: "Run") -> FrontInfo:
         budget_gflops=settings.budget_gflops - settings.overhead_gflops,
         image_size=settings.task.image_size,
         view=settings.task.view,
-        control=run.references.control.val_top1,
-        oracle=run.references.oracle.val_top1 if settings.task.view != "none" else None,
+        control=run.references.control[-1].accuracy if run.references.control else None,
+        oracle=run.references.oracle[-1].accuracy if run.references.oracle and settings.task.view != "none" else None,
         points=tuple(
             PlotPoint(
                 name=entry.candidate.name,
@@ -57,10 +59,11 @@ def front_info(run: "Run") -> FrontInfo:
                 is_seed=entry.candidate.is_seed,
                 over_budget=entry.candidate.over_budget,
                 on_front=entry in front,
-                is_dead=entry.result.status != "ok",
+                is_dead=entry.status in ("inert", "collapsed"),
+                epochs=entry.result.epochs or 0,
             )
             for entry in run.entries
-            if entry.result.val_top1 is not None
+            if entry.results and entry.result.accuracy is not None
         ),
     )
 

@@ -15,7 +15,7 @@ from lstn_search.data.names import check_name
 from lstn_search.errors import LstnError, RunError, SettingError
 from lstn_search.results import References, TrialResult
 from lstn_search.search.engines.base import Ended, Engine, Job, Stage
-from lstn_search.search.folder import RunFolder
+from lstn_search.search.folder import RunFolder, checkpoint_file
 from lstn_search.search.schedule import Schedule
 from lstn_search.search.settings import SearchSettings, check_budget
 from lstn_search.search.study import Candidate, Entry, Study, read_entries, score
@@ -32,6 +32,9 @@ class Watcher(Protocol):
 
     def on_stage(self, name: str, what: str) -> None:
         """A job (an architecture's name, `prepare`, `control` or `oracle`) began a stage."""
+
+    def on_end(self, name: str) -> None:
+        """The job ended, however."""
 
     def on_ready(self, run: "Run") -> None:
         """The task is prepared, training begins."""
@@ -152,12 +155,14 @@ class _Prepared:
                 if isinstance(event, Stage):
                     if watcher:
                         watcher.on_stage(event.job.name, event.what)
-                elif event.user_error is not None:
+                    continue
+                if watcher:
+                    watcher.on_end(event.job.name)
+                if event.user_error is not None:
                     raise RunError(event.user_error)
-                elif event.facts is None:
+                if event.facts is None:
                     raise RunError(f"the task could not be prepared: {event.died}")
-                else:
-                    facts = event.facts
+                facts = event.facts
         before = folder.manifest.get("data")
         if before is not None and before["fingerprint"] != facts["data"]["fingerprint"]:  # type: ignore[index]
             raise RunError(
@@ -235,6 +240,8 @@ class _Loop:
     def _ended(self, ended: Ended) -> None:
         self.num_running -= 1
         job = ended.job
+        if self.watcher:
+            self.watcher.on_end(job.name)
         if ended.user_error is not None:
             raise RunError(ended.user_error)
         if ended.died is not None and job.attempt <= self.retries:
@@ -251,8 +258,15 @@ class _Loop:
         result = ended.result or TrialResult(status="failed", reason=ended.died or "")
         entry = self.study.record(candidate, job.rung, result)
         self._finish_rung(candidate, result)
+        self._tidy(entry)
         if self.watcher:
             self.watcher.on_rung(self.run, entry)
+
+    def _tidy(self, entry: Entry) -> None:
+        """Of an architecture's checkpoints keep the highest one; none of one that is dead, unless it is a seed point."""
+        is_dead = entry.status in ("inert", "collapsed") and not entry.candidate.is_seed
+        for rung in range(entry.rung + is_dead):
+            checkpoint_file(self.run.folder.path, entry.candidate.arch, rung).unlink(missing_ok=True)
 
     def _finish_rung(self, candidate: Candidate, result: TrialResult) -> None:
         is_first = self.schedule.runners[candidate.number].next_rung == 0

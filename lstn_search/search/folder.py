@@ -17,15 +17,21 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from lstn_search.arch import Arch
 from lstn_search.errors import RunError
 from lstn_search.search.settings import SearchSettings
 
-__all__ = ["MANIFEST", "STUDY_FILE", "RunFolder"]
+__all__ = ["MANIFEST", "STUDY_FILE", "RunFolder", "checkpoint_file"]
 
 MANIFEST = "manifest.json"
 STUDY_FILE = "study.db"
 LOCK = ".lock"
 PACKAGES = ("torch", "torchvision", "timm", "optuna", "numpy", "pandas", "pillow")
+
+
+def checkpoint_file(folder: Path, arch: Arch, rung: int) -> Path:
+    """Where an architecture's state after a rung is kept."""
+    return folder / "checkpoints" / f"{arch.digest[:16]}-{rung}.pt"
 
 
 class RunFolder:
@@ -112,10 +118,6 @@ class RunFolder:
     def storage_url(self) -> str:
         """Optuna's URL of the study."""
         return f"sqlite:///{(self.path / STUDY_FILE).resolve()}"
-
-    def weights_file(self, digest: str) -> Path:
-        """Where the trained model of an architecture is kept."""
-        return self.path / "weights" / f"{digest[:16]}.safetensors"
 
     def write_manifest(self, **changes: Any) -> None:
         """Add `changes` to the manifest and write it whole."""

@@ -1,34 +1,44 @@
 """The files a search leaves for its user: tables, picture, best architecture."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from lstn_search.errors import CheckpointError, RunError
 from lstn_search.export.folder import write_model
 from lstn_search.export.proof import Proof
 from lstn_search.localizer import Localizer
 from lstn_search.report.front_plot import draw_front, front_info
+from lstn_search.results import TrialResult
 from lstn_search.search.driver import Run
+from lstn_search.search.folder import checkpoint_file
 from lstn_search.search.study import Entry
-from lstn_search.weights import load_weights
+from lstn_search.search.work import load_trained
 
-__all__ = ["load_localizer", "trial_row", "write_export", "write_outputs"]
+__all__ = ["COLUMNS", "load_localizer", "write_export", "write_outputs"]
 
-LOCALIZER_PREFIX = "transformer.localizer."
-BACKBONE_PREFIX = "backbone."
+COLUMNS = [
+    *("trial", "name", "rung", "seed_point", "over_budget", "on_front", "gflops", "params", "macs", "gap_closed"),
+    *(field.name for field in dataclasses.fields(TrialResult) if field.name != "history"),
+    "digest",
+]
+"""Of trials.csv (a row a trial and rung) and pareto.csv (a row an architecture, at its highest rung)."""
 
 
 def write_outputs(run: Run) -> None:
     """trials.csv, pareto.csv, pareto.json, pareto.png and best/, from whatever has been trained."""
-    rows = [trial_row(run, entry) for entry in run.entries]
     front = run.front
-    front_rows = [trial_row(run, entry) for entry in front]
-    run.folder.write_text("trials.csv", pd.DataFrame(rows).to_csv(index=False))
-    run.folder.write_text(
-        "pareto.csv", pd.DataFrame(front_rows, columns=list(rows[0]) if rows else None).to_csv(index=False)
-    )
+    rows = [
+        _row(run, entry, rung, result, on_front=entry in front)
+        for entry in run.entries
+        for rung, result in enumerate(entry.results)
+    ]
+    front_rows = [_row(run, entry, entry.rung, entry.result, on_front=True) for entry in front]
+    for name, table in (("trials.csv", rows), ("pareto.csv", front_rows)):
+        run.folder.write_text(name, pd.DataFrame(table, columns=COLUMNS).to_csv(index=False))
     content = {
         "budget_gflops": run.folder.settings.budget_gflops,
         "image_size": run.folder.settings.task.image_size,
@@ -36,55 +46,67 @@ def write_outputs(run: Run) -> None:
         "references": run.references.to_dict(),
     }
     run.folder.write_text("pareto.json", json.dumps(content, indent=2) + "\n")
-    draw_front(front_info(run), run.folder.path / "pareto.png")
+    picture = run.folder.path / "pareto.png"
+    try:
+        draw_front(front_info(run), picture)
+    except OSError as error:
+        raise RunError(f"{picture} cannot be written ({error.strerror}); make room or access") from None
     if front:
         write_export(run, run.pick("best"), run.folder.path / "best")
 
 
-def trial_row(run: Run, entry: Entry) -> dict[str, Any]:
-    """One row of trials.csv: the candidate's cost and everything its trial measured, flat."""
+def _row(run: Run, entry: Entry, rung: int, result: TrialResult, *, on_front: bool) -> dict[str, Any]:
+    """The candidate's cost and everything one rung measured, flat; see COLUMNS."""
     candidate = entry.candidate
-    result = entry.result.to_dict()
-    del result["history"]
+    measured = result.to_dict()
+    del measured["history"]
     return {
         "trial": candidate.number,
         "name": candidate.name,
+        "rung": rung,
         "seed_point": candidate.is_seed,
         "over_budget": candidate.over_budget,
-        "on_front": entry in run.front,
+        "on_front": on_front,
         "gflops": candidate.gflops,
         "params": candidate.params,
         "macs": candidate.macs,
-        "gap_closed": run.references.gap_closed(entry.result.val_top1),
-        **result,
+        "gap_closed": run.references.gap_closed(result, rung),
+        **measured,
         "digest": candidate.arch.digest,
     }
 
 
 def load_localizer(run: Run, entry: Entry) -> tuple[Localizer, dict[str, Any]]:
-    """The trained localizer of an entry, on the CPU at its trial size, and the state of its classifier."""
-    tensors = load_weights(run.folder.weights_file(entry.candidate.arch.digest))
-    localizer = Localizer(entry.candidate.arch, run.folder.settings.task.trial_size)
-    parts = {
-        prefix: {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
-        for prefix in (LOCALIZER_PREFIX, BACKBONE_PREFIX)
-    }
-    localizer.load_state_dict(parts[LOCALIZER_PREFIX])
-    return localizer.eval(), parts[BACKBONE_PREFIX]
+    """The trained localizer of an entry, on the CPU at its trial size, and the weights of its classifier.
+
+    Raises CheckpointError when the run keeps no weights of it, or the file is not what the run wrote.
+    """
+    candidate, path = entry.candidate, run.folder.path
+    file = checkpoint_file(path, candidate.arch, max(entry.rung, 0))
+    if not file.exists() or (entry.rung == 0 and entry.result.val_top1 is None):
+        raise CheckpointError(
+            f"{path} holds no jointly trained weights of {candidate.name}; train it with: "
+            f"eval --arch {path}:{candidate.number} --out DIR"
+        )
+    return load_trained(file, candidate.arch, run.folder.settings.task.trial_size)
 
 
 def model_facts(run: Run, entry: Entry) -> dict[str, Any]:
     """What an exported file says about where its weights come from."""
-    task = run.folder.settings.task
-    closed = run.references.gap_closed(entry.result.val_top1)
-    return {
+    task, result = run.folder.settings.task, entry.result
+    closed = run.gap_closed(entry)
+    facts: dict[str, Any] = {
         "dataset": task.dataset,
         "classifier": task.backbone,
         "view": f"{task.view}, strength {task.view_strength:g}",
-        "validation accuracy": f"{entry.result.val_top1:.1f} % ({run.references.control.val_top1:.1f} % without it)",
-        "gap to the oracle closed": "no gap" if closed is None else f"{closed:.0f} %",
-        f"GFLOPs at {task.image_size} px": f"{entry.candidate.gflops:.6f}",
+        "joint epochs": result.epochs,
+        "validation accuracy": f"{result.val_top1:.1f} %",
     }
+    if entry.rung < len(run.references.control):
+        facts["without a transformer"] = f"{run.references.control[entry.rung].accuracy:.1f} %"
+    if closed is not None:
+        facts["gap to the oracle closed"] = f"{closed:.0f} %"
+    return facts | {f"GFLOPs at {task.image_size} px": f"{entry.candidate.gflops:.6f}"}
 
 
 def write_export(run: Run, entry: Entry, out: Path) -> Proof:

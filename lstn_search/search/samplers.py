@@ -5,7 +5,6 @@ has in common and draws all others at random; here a child takes each block whol
 """
 
 import random
-import warnings
 from typing import Any
 
 import optuna
@@ -26,17 +25,14 @@ def make_sampler(name: SamplerName, seed: int, fixed: Choices | None = None) -> 
     `fixed` prescribes choices instead of drawing them.
     """
     seed %= 2**32
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        if name == "tpe":
-            sampler: optuna.samplers.BaseSampler = optuna.samplers.TPESampler(
-                seed=seed, multivariate=True, group=True, warn_independent_sampling=False
-            )
-        elif name == "nsga2":
-            sampler = _NSGA2(seed)
-        else:
-            sampler = optuna.samplers.RandomSampler(seed=seed)
-        return optuna.samplers.PartialFixedSampler(dict(fixed), sampler) if fixed else sampler
+    sampler: optuna.samplers.BaseSampler
+    if name == "tpe":
+        sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
+    elif name == "nsga2":
+        sampler = _NSGA2(seed)
+    else:
+        sampler = optuna.samplers.RandomSampler(seed=seed)
+    return optuna.samplers.PartialFixedSampler(dict(fixed), sampler) if fixed else sampler
 
 
 class _NSGA2(optuna.samplers.NSGAIISampler):

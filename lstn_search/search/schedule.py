@@ -88,9 +88,7 @@ class Schedule:
             runner.scores.append(score)
             if rung < self.ladder.top and not runner.is_seed:
                 may_climb = runner.on_offer and runner.alive
-                self._rungs[rung].add(
-                    Standing(number=number, score=score, gflops=runner.gflops, may_climb=may_climb)
-                )
+                self._rungs[rung].add(Standing(number=number, score=score, gflops=runner.gflops, may_climb=may_climb))
                 self._climbers.pop(rung, None)
         if rung > 0:
             self._front = None

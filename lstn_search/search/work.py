@@ -21,6 +21,7 @@ from lstn_search.localizer import Localizer
 from lstn_search.references import load_reference
 from lstn_search.results import Status, TrialResult
 from lstn_search.search.engines.base import Ended, Job, WorkerSetup
+from lstn_search.search.folder import checkpoint_file
 from lstn_search.search.ladder import Ladder
 from lstn_search.task import Task
 from lstn_search.train.joint import JointTraining
@@ -30,7 +31,7 @@ from lstn_search.train.workbench import Workbench
 from lstn_search.trial import build_localizer, joint_columns, recover_columns, run_trial
 from lstn_search.weights import write_atomically
 
-__all__ = ["checkpoint_file", "climb", "load_trained", "prepare", "run_job"]
+__all__ = ["climb", "load_trained", "prepare", "run_job"]
 
 Say = Callable[[str], None]
 
@@ -86,11 +87,6 @@ def climb(
         return TrialResult(status="failed", reason=str(error), seconds=time.perf_counter() - start)
     status: Status = "ok" if verdict == "alive" else verdict
     return TrialResult(status=status, seconds=time.perf_counter() - start, **columns)
-
-
-def checkpoint_file(folder: Path, arch: Arch, rung: int) -> Path:
-    """Where an architecture's state after a rung is kept."""
-    return folder / "checkpoints" / f"{arch.digest[:16]}-{rung}.pt"
 
 
 def load_trained(file: Path, arch: Arch, image_size: int) -> tuple[Localizer, dict[str, torch.Tensor]]:
