@@ -6,6 +6,7 @@ import json
 import math
 from typing import Any, Literal, get_args
 
+from lstn_search.data.names import check_name, check_view
 from lstn_search.errors import SettingError, did_you_mean
 
 __all__ = ["DEFAULT_BACKBONE", "FULL_SCHEDULE", "Protocol", "Task"]
@@ -15,14 +16,16 @@ Protocol = Literal["recover", "paper"]
 DEFAULT_BACKBONE = "test_resnet"
 """timm's smallest ResNet (0.4 M parameters): what the tool trains when nothing else is asked for."""
 
-
 FULL_SCHEDULE = {"recover_steps": 2000, "epochs": 12}
 """What `eval` trains where `search` trains 500 steps and 4 epochs (recover protocol)."""
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
 class Task:
-    """Settings of the trials; equal tasks with equal architectures give equal results."""
+    """Settings of the trials; equal tasks with equal architectures give equal results.
+
+    Raises SettingError (DataError for the name of the dataset) on a value that makes no sense.
+    """
 
     dataset: str
     """A name of `lstn_search.data.DATASET_NAMES`, or folder:PATH."""
@@ -34,6 +37,7 @@ class Task:
     trial_size: int = 64
     """Side in pixels of the images that trials are trained on."""
     view: str = "affine"
+    """affine or none, see `lstn_search.data.views`."""
     view_strength: float = 1.0
     protocol: Protocol = "recover"
     """recover: regress known warps first, then train jointly. paper: jointly from scratch, as the paper does."""
@@ -43,11 +47,13 @@ class Task:
     epochs: int = 4
     """Joint epochs of a trial (paper: the epoch floor of its early stopping)."""
     max_epochs: int = 500
-    """paper only: where training ends if early stopping does not end it."""
+    """paper only: where training ends if early stopping does not end it; not below `epochs`."""
     warm_epochs: int = 12
     """Epochs the backbone is trained alone on upright images, once per task."""
     batch_size: int = 64
+    """At least 2: batch norm needs two values to tell them apart."""
     lr: float = 1e-3
+    """Of the joint stage: constant, after a short warm-up in the recover protocol."""
     localizer_lr_scale: float = 0.3
     """The localizer's learning rate as a multiple of the classifier's; at 1 or more localizers die (docs/trial.md)."""
     seed: int = 0
@@ -56,16 +62,25 @@ class Task:
     """auto, cpu, cuda, cuda:N or mps."""
 
     def __post_init__(self) -> None:
+        check_name(self.dataset)
         for name in ("image_size", "trial_size", "recover_steps", "epochs", "max_epochs", "warm_epochs", "batch_size"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise SettingError(f"{name.replace('_', ' ')} must be a whole number of at least 1, got {value!r}")
+            minimum = 2 if name == "batch_size" else 1
+            if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+                words = f"{name.replace('_', ' ')} must be a whole number of at least {minimum}"
+                raise SettingError(f"{words}, got {value!r}")
         for name in ("view_strength", "recover_lr", "lr", "localizer_lr_scale"):
             value = getattr(self, name)
-            if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
+            if isinstance(value, bool) or not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
                 raise SettingError(f"{name.replace('_', ' ')} must be a number above 0, got {value!r}")
         if self.protocol not in get_args(Protocol):
             raise SettingError(f"unknown protocol {self.protocol!r}; {did_you_mean(self.protocol, get_args(Protocol))}")
+        check_view(self.view, self.view_strength)
+        if self.protocol == "paper" and self.max_epochs < self.epochs:
+            raise SettingError(
+                f"max epochs {self.max_epochs} is below the floor of {self.epochs} epochs before which the paper's "
+                "early stopping never stops; raise --max-epochs or lower --epochs"
+            )
 
     @classmethod
     def paper(cls, **settings: Any) -> "Task":

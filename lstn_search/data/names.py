@@ -1,11 +1,14 @@
-"""The names of the datasets, for help texts and early checks; imports neither torch nor Pillow."""
+"""The names of the datasets and views, for help texts and early checks; imports neither torch nor Pillow."""
 
-from lstn_search.errors import DataError, did_you_mean
+import math
 
-__all__ = ["DATASET_NAMES", "FOLDER_PREFIX", "check_name"]
+from lstn_search.errors import DataError, SettingError, did_you_mean
+
+__all__ = ["DATASET_NAMES", "FOLDER_PREFIX", "VIEW_NAMES", "check_name", "check_view"]
 
 FOLDER_PREFIX = "folder:"
 DATASET_NAMES = ("caltech101", "cifar10", "tsrd", "glyphs", "folder:PATH")
+VIEW_NAMES = ("affine", "none")
 
 
 def check_name(name: str) -> None:
@@ -17,3 +20,11 @@ def check_name(name: str) -> None:
             )
     elif name not in DATASET_NAMES:
         raise DataError(f"unknown dataset {name!r}; {did_you_mean(name, DATASET_NAMES)}")
+
+
+def check_view(name: str, strength: float) -> None:
+    """Raise SettingError unless `name` is in VIEW_NAMES and `strength` within what a view can be scaled by."""
+    if name not in VIEW_NAMES:
+        raise SettingError(f"unknown view {name!r}; {did_you_mean(name, VIEW_NAMES)}")
+    if not (math.isfinite(strength) and 0 < strength <= 2):
+        raise SettingError(f"view strength {strength} is out of range; give a number above 0 and up to 2")

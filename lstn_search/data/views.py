@@ -9,11 +9,9 @@ import math
 
 import torch
 
-from lstn_search.errors import SettingError, did_you_mean
+from lstn_search.data.names import check_view
 
-__all__ = ["VIEW_NAMES", "View", "corner_error_px", "invert"]
-
-VIEW_NAMES = ("affine", "none")
+__all__ = ["View", "corner_error_px", "invert"]
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -33,11 +31,11 @@ class View:
 
     @classmethod
     def named(cls, name: str, strength: float = 1.0) -> "View | None":
-        """The view called `name`; `strength` scales its ranges (0.5 gentler, 1.5 harder). "none" gives None."""
-        if name not in VIEW_NAMES:
-            raise SettingError(f"unknown view {name!r}; {did_you_mean(name, VIEW_NAMES)}")
-        if not (math.isfinite(strength) and 0 < strength <= 2):
-            raise SettingError(f"view strength {strength} is out of range; give a number above 0 and up to 2")
+        """The view called `name`; `strength` scales its ranges (0.5 gentler, 1.5 harder). "none" gives None.
+
+        Raises SettingError on an unknown name and on a strength outside (0, 2].
+        """
+        check_view(name, strength)
         if name == "none":
             return None
         full = cls()

@@ -7,6 +7,7 @@ Both are common: most issues filed against STN implementations describe one of t
 """
 
 import dataclasses
+import math
 from typing import Literal
 
 import torch
@@ -29,7 +30,7 @@ class Health:
     """Facts about theta over a set of images."""
 
     spread: float
-    """Standard deviation over images of each of the six parameters, averaged over the six."""
+    """Standard deviation over images of each of the six parameters, averaged over the six; 0 for a single image."""
     out_of_frame: float
     """Share of the sampling points that fall outside the image."""
     scale: float
@@ -38,19 +39,23 @@ class Health:
     """Mean determinant of the 2 x 2 part; negative means mirrored images."""
     verdict: Verdict
 
+    def facts(self) -> dict[str, float]:
+        """The numbers without the verdict: columns of a result."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if name != "verdict"}
+
 
 def examine(theta_N23: torch.Tensor) -> Health:
-    """Facts and verdict for the thetas of at least two images."""
-    assert theta_N23.ndim == 3 and len(theta_N23) > 1, theta_N23.shape
-    theta_N23 = theta_N23.detach().float().cpu()
-    spread = theta_N23.flatten(1).std(dim=0).mean().item()
+    """Facts and verdict for the thetas of one or more images; finite facts for finite thetas, however large."""
+    assert theta_N23.shape[1:] == (2, 3) and len(theta_N23) > 0, theta_N23.shape
+    theta_N23 = theta_N23.detach().cpu().double()
+    spread = theta_N23.flatten(1).std(dim=0, correction=0).mean().item()
     grid_NHW2 = F.affine_grid(theta_N23, [len(theta_N23), 1, PROBE_SIZE, PROBE_SIZE], align_corners=False)
-    out_of_frame = (grid_NHW2.abs() > 1).any(dim=-1).float().mean().item()
+    out_of_frame = 1 - (grid_NHW2.abs() <= 1).all(dim=-1).double().mean().item()  # a NaN is outside, too
     determinant_N = torch.linalg.det(theta_N23[:, :, :2])
     scale = determinant_N.abs().sqrt().mean().item()
     verdict: Verdict = "alive"
     in_sight = out_of_frame <= COLLAPSED_OUT_OF_FRAME and COLLAPSED_SCALE[0] <= scale <= COLLAPSED_SCALE[1]
-    if not in_sight:  # also when theta is not finite: no comparison with NaN is true
+    if not in_sight or not math.isfinite(spread):  # one theta that is not finite is enough
         verdict = "collapsed"
     elif spread < INERT_SPREAD:
         verdict = "inert"

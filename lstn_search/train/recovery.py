@@ -5,15 +5,17 @@ of a drawn warp is cheap, needs no labels, and its error ranks localizers better
 """
 
 import dataclasses
+import itertools
 import math
 import time
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from lstn_search.data.views import corner_error_px, invert
-from lstn_search.train.workbench import Workbench
+from lstn_search.train.workbench import Batch, Workbench
 
 __all__ = ["Diverged", "Recovery", "alignment", "recover"]
 
@@ -46,11 +48,7 @@ def recover(bench: Workbench, localizer: nn.Module) -> Recovery:
     localizer.train()
     optimizer = torch.optim.Adam(localizer.parameters(), lr=task.recover_lr, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=task.recover_lr, total_steps=task.recover_steps)
-    for step in range(task.recover_steps):
-        epoch, position = divmod(step, bench.batches_per_epoch)
-        if position == 0:
-            batches = bench.train_batches("recover", epoch, bench.recover_view)
-        x_BCHW, _, drawn_B23 = next(batches)
+    for step, (x_BCHW, _, drawn_B23) in enumerate(itertools.islice(_batches(bench), task.recover_steps), start=1):
         assert drawn_B23 is not None
         with bench.autocast():
             theta_B23 = localizer(x_BCHW)
@@ -59,14 +57,20 @@ def recover(bench: Workbench, localizer: nn.Module) -> Recovery:
         loss.backward()
         optimizer.step()
         schedule.step()
-        if (step + 1) % CHECK_EVERY == 0 and not math.isfinite(loss.item()):
-            raise Diverged(f"the recover loss is {loss.item()} at step {step + 1}")
+        if step % CHECK_EVERY == 0 and not math.isfinite(loss.item()):
+            raise Diverged(f"the recover loss is {loss.item()} at step {step}")
     mse, error_px = alignment(bench, localizer)
     if not math.isfinite(mse):
         raise Diverged(f"the alignment error is {mse} after {task.recover_steps} recover steps")
     return Recovery(
         steps=task.recover_steps, seconds=time.perf_counter() - start, alignment_mse=mse, corner_error_px=error_px
     )
+
+
+def _batches(bench: Workbench) -> Iterator[Batch]:
+    """Warped training batches without end."""
+    for epoch in itertools.count():
+        yield from bench.train_batches("recover", epoch, bench.recover_view)
 
 
 @torch.no_grad()

@@ -18,13 +18,14 @@ from torch import nn
 from lstn_search.backbones import build_backbone
 from lstn_search.data import Dataset, load_dataset
 from lstn_search.data.views import View, invert
-from lstn_search.errors import SettingError
+from lstn_search.errors import SettingError, did_you_mean
 from lstn_search.task import Task
 from lstn_search.transformer import TransformedClassifier, warp
 
-__all__ = ["Batch", "Scores", "Workbench", "seeded"]
+__all__ = ["Batch", "Scores", "Workbench", "pick_device", "seed_of", "seeded"]
 
 EVAL_BATCH_SIZE = 256
+DEVICE_TYPES = ("cpu", "cuda", "mps")
 
 
 class Batch(NamedTuple):
@@ -70,8 +71,6 @@ class Workbench:
         self.mean_C = torch.tensor(self.dataset.mean, device=self.device).view(1, 3, 1, 1) * 255
         self.std_C = torch.tensor(self.dataset.std, device=self.device).view(1, 3, 1, 1) * 255
         self.use_autocast = False
-        if self.device.type == "cuda":
-            torch.set_float32_matmul_precision("high")
 
     # -- batches -------------------------------------------------------------------------------------------------
 
@@ -97,17 +96,19 @@ class Workbench:
             yield self._batch(indices_I[part], None if drawn_N23 is None else drawn_N23[part])
 
     def _batch(self, indices_B: torch.Tensor, drawn_B23: torch.Tensor | None) -> Batch:
-        raw_BHWC = self.dataset.images_NHWC[indices_B]
-        labels_B = self.dataset.labels_N[indices_B]
-        if self.device.type == "cuda":
-            raw_BHWC, labels_B = raw_BHWC.pin_memory(), labels_B.pin_memory()
-        raw_BHWC = raw_BHWC.to(self.device, non_blocking=True)
-        labels_B = labels_B.to(self.device, non_blocking=True)
+        raw_BHWC = self._send(self.dataset.images_NHWC[indices_B])
+        labels_B = self._send(self.dataset.labels_N[indices_B])
         x_BCHW = raw_BHWC.permute(0, 3, 1, 2).float().sub_(self.mean_C).div_(self.std_C)
         if drawn_B23 is not None:
-            drawn_B23 = drawn_B23.to(self.device, non_blocking=True)
+            drawn_B23 = self._send(drawn_B23)
             x_BCHW = warp(x_BCHW, drawn_B23)
         return Batch(x_BCHW.contiguous(memory_format=torch.channels_last), labels_B, drawn_B23)
+
+    def _send(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The tensor on the device; the copy to a CUDA device goes on while the host works."""
+        if self.device.type == "cuda":
+            return tensor.pin_memory().to(self.device, non_blocking=True)
+        return tensor.to(self.device)
 
     # -- models --------------------------------------------------------------------------------------------------
 
@@ -168,13 +169,15 @@ def seeded(seed: int, *labels: object) -> torch.Generator:
 
 
 def pick_device(name: str) -> torch.device:
-    """The device called `name`; "auto" takes CUDA, else MPS, else the CPU."""
+    """The device called `name`; "auto" takes CUDA, else MPS, else the CPU. Raises SettingError when it is not here."""
     if name == "auto":
         accelerators = [("cuda", torch.cuda.is_available()), ("mps", torch.backends.mps.is_available())]
         name = next((accelerator for accelerator, is_here in accelerators if is_here), "cpu")
+    if name.partition(":")[0] not in DEVICE_TYPES:
+        raise SettingError(f"unknown device {name!r}; {did_you_mean(name, ('auto', *DEVICE_TYPES))}")
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError):
-        raise SettingError(f"device {name!r} is not available here; use --device auto, cpu, cuda or mps") from None
+        raise SettingError(f"device {name!r} is not available here; use --device auto or cpu") from None
     return device
