@@ -210,7 +210,7 @@ def _facts(bench: Workbench, warm: Warm | None, references: References) -> dict[
     if warm is not None:
         facts["backbone"] = {
             "val_clean_top1": warm.val_clean.top1,
-            "val_top1": warm.val_view.top1,
+            "val_top1": references.control.frozen_top1,
             "seconds": warm.seconds,
             "key": warm.key,
         }
