@@ -10,16 +10,10 @@ is the front and not one corner of it. Dead, failed and over-budget architecture
 """
 
 import dataclasses
-import math
-from collections.abc import Collection, Sequence
 
-from lstn_search import pareto
 from lstn_search.errors import SettingError
 
-__all__ = ["Ladder", "Standing", "climber", "order"]
-
-MAXIMISE = (True, False)
-"""Score up, GFLOPs down."""
+__all__ = ["Ladder"]
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -52,53 +46,3 @@ class Ladder:
         except ValueError:
             raise SettingError(f"the ladder {text!r} is not a list of epochs; write for example 2,6,18") from None
         return cls(epochs=epochs, eta=eta)
-
-
-@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
-class Standing:
-    """An architecture's result at one rung."""
-
-    number: int
-    score: float
-    """Higher is better; comparable within a rung only."""
-    gflops: float
-    may_climb: bool = True
-    """False: dead, failed, or over the budget."""
-
-
-def order(standings: Sequence[Standing]) -> list[Standing]:
-    """Those that may climb, best first: by non-dominated rank, then by hypervolume contribution, then by number."""
-    import moocore  # here, because it brings numpy
-
-    able = [standing for standing in standings if standing.may_climb and math.isfinite(standing.score)]
-    if len(able) < 2:
-        return able
-    points = [(standing.score, standing.gflops) for standing in able]
-    ranks = moocore.pareto_rank(points, maximise=MAXIMISE)
-    reference = _reference(points)
-    gains = [0.0] * len(able)
-    for rank in set(ranks):
-        members = [i for i, other in enumerate(ranks) if other == rank]
-        contributions = moocore.hv_contributions([points[i] for i in members], ref=reference, maximise=MAXIMISE)
-        for i, gain in zip(members, contributions, strict=True):
-            gains[i] = float(gain)
-    best_first = sorted(range(len(able)), key=lambda i: (ranks[i], -gains[i], able[i].number))
-    return [able[i] for i in best_first]
-
-
-def climber(standings: Sequence[Standing], promoted: Collection[int], eta: int) -> int | None:
-    """The number of the next architecture to climb from a rung with these results, or None: nobody deserves it yet."""
-    quota = len(standings) // eta
-    for standing in order(standings)[:quota]:
-        if standing.number not in promoted:
-            return standing.number
-    return None
-
-
-def _reference(points: Sequence[pareto.Point]) -> pareto.Point:
-    """A tenth of the range beyond the worst score and the highest GFLOPs, so that both ends of a front contribute."""
-    scores, gflops = [point[0] for point in points], [point[1] for point in points]
-    return (
-        min(scores) - 0.1 * (max(scores) - min(scores) or 1.0),
-        max(gflops) + 0.1 * (max(gflops) - min(gflops) or 1.0),
-    )

@@ -3,13 +3,18 @@
 Order of preference whenever a slot is free: a seed point's next rung; the highest rung's next climber; a new
 architecture, while more are wanted; and at the end, what stands on the front without having climbed to the top, so
 that the front is compared at equal epochs.
+
+The answer depends on the results alone, not on how they came about: a schedule rebuilt from finished results goes on
+as the interrupted one would have.
 """
 
+import bisect
 import dataclasses
+import math
 from typing import Literal
 
-from lstn_search import pareto
-from lstn_search.search.ladder import Ladder, Standing, climber
+from lstn_search.search.ladder import Ladder
+from lstn_search.search.rung import Rung, Standing
 
 __all__ = ["Runner", "Schedule", "Step"]
 
@@ -51,71 +56,93 @@ class Schedule:
     def __init__(self, ladder: Ladder) -> None:
         self.ladder = ladder
         self.runners: dict[int, Runner] = {}
-        self._seeds: list[Runner] = []
-        self._promoted: list[set[int]] = [set() for _ in range(ladder.top + 1)]
-        self._climbers: dict[int, int | None] = {}  # the answer for a rung whose results have not changed
-
-    @property
-    def num_in_flight(self) -> int:
+        self.num_in_flight = 0
         """Jobs under way."""
-        return sum(runner.in_flight for runner in self.runners.values())
+        self._seeds: list[Runner] = []
+        self._rungs = [Rung() for _ in range(ladder.top)]  # nobody climbs from the top
+        self._climbers: dict[int, int | None] = {}  # the answers of rungs that have not changed since
+        self._joint: list[Runner] = []  # with a joint result and on offer, cheapest first
+        self._front: list[Runner] | None = None
 
     def start(self, number: int, *, gflops: float, is_seed: bool = False, on_offer: bool = True) -> None:
         """A new architecture begins rung 0."""
+        assert number not in self.runners, f"runner {number} has started already"
         runner = Runner(number=number, gflops=gflops, is_seed=is_seed, on_offer=on_offer)
         self.runners[number] = runner
+        self.num_in_flight += 1
         if is_seed:
             self._seeds.append(runner)
 
     def finish(self, number: int, score: float | None, *, alive: bool = True) -> None:
-        """The rung under way ended with this score (None: it failed); the dead and the failed climb no further."""
+        """The rung under way ended with this score (None: it failed); the dead and the failed climb no further.
+
+        To rebuild a schedule, call `start` and then `finish` once a finished rung; `next` need not have asked for them.
+        """
         runner = self.runners[number]
         rung = runner.next_rung
+        assert runner.alive and rung <= self.ladder.top, f"runner {number} has no rung left to finish"
+        self.num_in_flight -= runner.in_flight
         runner.in_flight = False
-        runner.alive = alive and score is not None
+        runner.alive = alive and score is not None and math.isfinite(score)
+        self._leave(runner)  # the rung below, if it was not `next` that sent it up
         if score is not None:
             runner.scores.append(score)
-        self._climbers.pop(rung, None)
+            if rung < self.ladder.top and not runner.is_seed:
+                may_climb = runner.on_offer and runner.alive
+                self._rungs[rung].add(Standing(number=number, score=score, gflops=runner.gflops, may_climb=may_climb))
+                self._climbers.pop(rung, None)
+        if rung > 0 and runner.on_offer:
+            if rung == 1:
+                bisect.insort(self._joint, runner, key=lambda other: (other.gflops, other.number))
+            self._front = None
 
     def next(self, *, may_propose: bool) -> Step | None:
-        """What a free slot should do, or None: nothing, until something ends."""
+        """What a free slot should do, or None: nothing, until something ends (or for good, if nothing is under way)."""
         for runner in self._seeds:
             if self._can_climb(runner):
                 return self._climb(runner)
         for rung in reversed(range(self.ladder.top)):
-            runner_or_none = self._next_climber(rung)
-            if runner_or_none is not None:
-                return self._climb(runner_or_none)
+            number = self._next_climber(rung)
+            if number is not None:
+                return self._climb(self.runners[number])
         if may_propose:
             return Step(kind="propose")
-        return next((self._climb(runner) for runner in self._front() if self._can_climb(runner)), None)
+        return next((self._climb(runner) for runner in self._finalists() if self._can_climb(runner)), None)
 
     def _climb(self, runner: Runner) -> Step:
         runner.in_flight = True
-        self._promoted[runner.next_rung - 1].add(runner.number)
-        self._climbers.pop(runner.next_rung - 1, None)
+        self.num_in_flight += 1
+        self._leave(runner)
         return Step(kind="climb", number=runner.number, rung=runner.next_rung)
+
+    def _leave(self, runner: Runner) -> None:
+        if runner.next_rung > 0 and not runner.is_seed:
+            self._rungs[runner.next_rung - 1].leave(runner.number)
+            self._climbers.pop(runner.next_rung - 1, None)
 
     def _can_climb(self, runner: Runner) -> bool:
         return runner.alive and not runner.in_flight and 0 < runner.next_rung <= self.ladder.top
 
-    def _next_climber(self, rung: int) -> Runner | None:
+    def _next_climber(self, rung: int) -> int | None:
         if rung not in self._climbers:
-            standings = [
-                Standing(
-                    number=runner.number,
-                    score=runner.scores[rung],
-                    gflops=runner.gflops,
-                    may_climb=runner.on_offer and (runner.alive or runner.next_rung > rung + 1),
-                )
-                for runner in self.runners.values()
-                if not runner.is_seed and runner.next_rung > rung
-            ]
-            self._climbers[rung] = climber(standings, self._promoted[rung], self.ladder.eta)
-        number = self._climbers[rung]
-        return None if number is None else self.runners[number]
+            self._climbers[rung] = self._rungs[rung].climber(self.ladder.eta)
+        return self._climbers[rung]
 
-    def _front(self) -> list[Runner]:
-        """Those on offer whose accuracy no other beats, joint rungs only, cheapest first."""
-        offered = [r for r in self.runners.values() if r.on_offer and r.alive and r.next_rung > 1]
-        return [offered[i] for i in pareto.front([(runner.scores[-1], runner.gflops) for runner in offered])]
+    def _finalists(self) -> list[Runner]:
+        """Who must have climbed to the top before the search ends: the front.
+
+        When nothing has been trained jointly and nothing is under way, as in a search of a single architecture, the
+        best of recover is sent on, so that a search whose architectures are alive does not end without a front.
+        """
+        if self._front is None:
+            self._front = []
+            best = -math.inf
+            for runner in self._joint:  # as `pareto.front` does, which would sort thousands anew after each result
+                if runner.alive and runner.scores[-1] > best:
+                    best = runner.scores[-1]
+                    if self._front and self._front[-1].gflops == runner.gflops:
+                        self._front.pop()
+                    self._front.append(runner)
+        if self._front or self.num_in_flight:
+            return self._front
+        return [self.runners[number] for number in self._rungs[0].order()]
