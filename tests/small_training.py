@@ -1,7 +1,6 @@
 """A task that a small localizer learns in seconds: images with a colour ramp, which tells how they were warped, and a
 dot, whose place is the class. Turned or moved, the dot says another class, so undoing the warp is worth a lot."""
 
-import dataclasses
 import math
 from pathlib import Path
 from typing import Any
