@@ -1,5 +1,6 @@
 """The command line: one module a group of commands; nothing here imports torch before a command needs it."""
 
+import errno
 import os
 import sys
 from typing import NoReturn
@@ -10,6 +11,8 @@ from lstn_search.cli import describe, evaluate, export, paper, search
 from lstn_search.errors import LstnError
 
 __all__ = ["app", "main"]
+
+DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
 
 app = typer.Typer(
     name="lstn-search",
@@ -36,6 +39,10 @@ def main() -> NoReturn:
     except BrokenPipeError:  # `... | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except OSError as error:
+        if error.errno not in DISK_TROUBLE:
+            raise
+        code = _fail(f"{error.filename or 'a file'} cannot be written ({error.strerror}); make room or access")
     except Exception as error:  # click's own usage errors: an unknown option, a value of the wrong type
         if not hasattr(error, "format_message"):
             raise

@@ -17,6 +17,7 @@ from lstn_search.cli.options import (
     RecoverSteps,
     ViewName,
     WarmEpochs,
+    check_writable,
     make_task,
 )  # fmt: skip
 from lstn_search.errors import RunError, SettingError
@@ -87,17 +88,19 @@ def eval_command(
         for size in (task.image_size, task.trial_size):
             cost(chosen, size)  # refuses what cannot be built, before anything is loaded
 
+    if out is not None:
+        check_writable(out)  # hours before it is written
+
     from rich.console import Console
 
+    from lstn_search.cli.progress import make_console
     from lstn_search.data.cache import default_cache_dir
     from lstn_search.evaluate import evaluate, write_evaluation
-    from lstn_search.search.driver import prepare_warm
-    from lstn_search.train.workbench import Workbench
+    from lstn_search.search.driver import prepare
 
-    console, cache = Console(highlight=False), cache_dir or default_cache_dir()
+    console, cache = make_console(), cache_dir or default_cache_dir()
     with Console(stderr=True).status("data") as status:
-        bench = Workbench(task, cache_dir=cache)
-        warm = prepare_warm(bench, cache, status.update)
+        bench, warm = prepare(task, cache, status.update)
         report, model = evaluate(bench, warm, chosen, name=name, cache_dir=cache, on_stage=status.update)
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))

@@ -24,12 +24,11 @@ def export_command(
 
     The file proves itself: in a process that cannot import lstn_search it must give the same outputs, to 1e-6.
     """
-    from rich.console import Console
-
+    from lstn_search.cli.progress import make_console
     from lstn_search.search.driver import open_run
     from lstn_search.search.outputs import write_export
 
-    console = Console(highlight=False)
+    console = make_console()
     opened = open_run(run)
     entry = opened.find(pick)
     with console.status("exporting, and proving it in a process of its own"):

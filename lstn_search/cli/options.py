@@ -1,11 +1,13 @@
 """Options that more than one command takes, and the task they make."""
 
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from lstn_search.data.names import DATASET_NAMES
+from lstn_search.errors import SettingError
 from lstn_search.task import Task
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "ViewName",
     "ViewStrength",
     "WarmEpochs",
+    "check_writable",
     "make_task",
 ]
 
@@ -63,3 +66,13 @@ def make_task(**options: Any) -> Task:
     given = {name: value for name, value in options.items() if value is not None}
     given["data_dir"] = str(Path(data_dir).expanduser()) if data_dir else None
     return Task.paper(**given) if given.get("protocol") == "paper" else Task(**given)
+
+
+def check_writable(folder: Path) -> None:
+    """Create `folder` if need be. Raises SettingError when nothing can be written into it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise SettingError(f"{folder} cannot be written ({error.strerror}); choose another --out") from None

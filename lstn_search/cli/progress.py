@@ -1,4 +1,4 @@
-"""Live progress of a search: the stage under way, a line an architecture, the current front."""
+"""Live progress of a search: a line an architecture; on a terminal also the front and the stage under way."""
 
 import time
 
@@ -11,18 +11,28 @@ from lstn_search.report.tables import front_table, number
 from lstn_search.search.driver import Run
 from lstn_search.search.study import Entry
 
-__all__ = ["SearchProgress"]
+__all__ = ["SearchProgress", "make_console"]
+
+WIDE = 200
+"""Columns where there is no terminal: a line in a file or a pipe is never wrapped or cut."""
+
+
+def make_console() -> Console:
+    """Standard output, for plain text: what looks like markup is printed as it is."""
+    console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = WIDE
+    return console
 
 
 class SearchProgress:
-    """On a terminal: the front and the stage, redrawn in place. Elsewhere: a line for each architecture."""
+    """On a terminal: the front and the stage, redrawn in place, under the lines. Elsewhere: the lines alone."""
 
     def __init__(self, console: Console, trials: int) -> None:
         self.console = console
         self.trials = trials
         self.start = time.monotonic()
         self.run: Run | None = None
-        self.spinner = Spinner("dots", text="starting")
         self.live = Live(console=console, refresh_per_second=5, transient=True) if console.is_terminal else None
 
     def __enter__(self) -> "SearchProgress":
@@ -36,10 +46,10 @@ class SearchProgress:
 
     def on_stage(self, what: str) -> None:
         """Show the stage under way."""
-        self.spinner = Spinner("dots", text=Text(f"{self._clock()}  {self._count()}{what}"))
         if self.live:
-            parts = [front_table(self.run, with_seeds=False)] if self.run and self.run.front else []
-            self.live.update(Group(*parts, self.spinner))
+            front = (front_table(self.run, with_seeds=False), "") if self.run and self.run.front else ()
+            stage = Text(f"{self._clock()}  {self._count()}{what}", no_wrap=True, overflow="ellipsis")
+            self.live.update(Group(*front, Spinner("dots", text=stage)))
 
     def on_ready(self, run: Run) -> None:
         """Say what localizers are measured against."""
@@ -47,7 +57,8 @@ class SearchProgress:
         references = run.references
         control, oracle = number(references.control.val_top1), number(references.oracle.val_top1)
         before = f"; {len(run.entries)} architectures trained before" if run.entries else ""
-        self.console.print(f"{self._clock()}  ready: control {control} %, oracle {oracle} %{before}", highlight=False)
+        self.console.print(f"{self._clock()}  control {control} %, oracle {oracle} %{before}")
+        self.console.print("  time  name     GFLOPs     params  top-1 %  gap %     s", style="bold")
 
     def on_entry(self, run: Run, entry: Entry) -> None:
         """One line for the architecture just trained."""
@@ -58,10 +69,10 @@ class SearchProgress:
         if result.status != "ok":
             marks.append(f"{result.status}{': ' + result.reason if result.reason else ''}")
         self.console.print(
-            f"{self._clock()}  {candidate.name:<6} {candidate.gflops:.5f} GFLOPs {candidate.params:>9,} params  "
-            f"top-1 {number(result.val_top1):>5}  gap {number(run.references.gap_closed(result.val_top1), 0):>4} %  "
-            f"{result.seconds:4.0f} s  {', '.join(marks)}",
-            highlight=False,
+            f"{self._clock()}  {candidate.name:<6} {candidate.gflops:8.5f} {candidate.params:10,} "
+            f"{number(result.val_top1):>8} {number(run.references.gap_closed(result.val_top1), 0):>6} "
+            f"{result.seconds:5.0f}  {', '.join(marks)}".rstrip(),
+            soft_wrap=True,
         )
 
     def _clock(self) -> str:

@@ -1,7 +1,7 @@
 """The command `search`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -25,6 +25,9 @@ from lstn_search.cli.options import (
     make_task,
 )  # fmt: skip
 from lstn_search.task import DEFAULT_BACKBONE
+
+if TYPE_CHECKING:
+    from lstn_search.search.settings import SearchSettings
 
 __all__ = ["register"]
 
@@ -89,17 +92,16 @@ def search_command(
         seed=seed,
     )
     check_budget(settings, loaded)  # before torch is imported: a budget nothing can meet is said at once
-    out = out or Path("runs") / f"{dataset.replace(':', '-').replace('/', '-')}-{budget_gflops:g}-{sampler}-s{seed}"
+    out = out or _default_out(settings)
 
-    from rich.console import Console
-
-    from lstn_search.cli.progress import SearchProgress
+    from lstn_search.cli.progress import SearchProgress, make_console
     from lstn_search.report.tables import front_table
     from lstn_search.search.driver import search
 
-    console = Console(highlight=False)
+    console = make_console()
+    progress = SearchProgress(console, trials)
     try:
-        with SearchProgress(console, trials) as progress:
+        with progress:
             run = search(
                 loaded,
                 settings,
@@ -111,10 +113,21 @@ def search_command(
                 watcher=progress,
             )
     except KeyboardInterrupt:
-        console.print(f"\ninterrupted; what was trained is in {out}. To go on: the same command with --resume")
+        if progress.run is not None and progress.run.entries:
+            console.print(front_table(progress.run))
+        console.print(f"interrupted; what was trained is in {out}. To go on: the same command with --resume")
         raise typer.Exit(130) from None
     console.print(front_table(run))
     if run.folder.manifest.get("exhausted"):
-        console.print("the space holds no further network within the budget: the search is complete")
-    console.print(f"[dim]proposals over budget {run.num_rejected}, duplicates {run.num_duplicates}[/dim]")
-    console.print(f"run folder: {out}    export the best: python cli.py export {out} --out DIR")
+        console.print("no further network within the budget turned up: the space is exhausted")
+    counts = run.folder.manifest["counts"]
+    console.print(f"not trained: {counts['rejected']} proposals over budget, {counts['duplicates']} duplicates")
+    console.print(f"run folder: {out}")
+    if run.front:
+        console.print(f"to export the best: python cli.py export {out} --out DIR")
+
+
+def _default_out(settings: "SearchSettings") -> Path:
+    """runs/glyphs-0.03-tpe-s0; a folder of images goes by its own name."""
+    dataset = Path(settings.task.dataset.removeprefix("folder:")).absolute().name
+    return Path("runs") / f"{dataset}-{settings.budget_gflops:g}-{settings.sampler}-s{settings.seed}"

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from rich import box
 from rich.table import Table
 
 if TYPE_CHECKING:
@@ -11,56 +12,52 @@ if TYPE_CHECKING:
 __all__ = ["front_table", "number"]
 
 
-def number(value: float | None, digits: int = 1, unit: str = "") -> str:
+def number(value: float | None, digits: int = 1) -> str:
     """A number with fixed digits, or a dash."""
-    return "–" if value is None else f"{value:.{digits}f}{unit}"
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def front_table(run: "Run", *, with_seeds: bool = True) -> Table:
-    """The front, cheapest first; below it the seed points that are not on it, then control and oracle."""
+    """The front, cheapest first, the best in bold; below it the seed points that are not on it, and the references.
+
+    80 columns are enough for it.
+    """
     task = run.folder.settings.task
-    view = "upright" if task.view == "none" else f"{task.view} view"
     table = Table(
-        title=f"Pareto front at {task.image_size} px", title_justify="left", header_style="bold", pad_edge=False
+        title=f"Pareto front at {task.image_size} px",
+        caption="control: no transformer; oracle: warp undone exactly; gap: between the two",
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        caption_justify="left",
+        title_style="bold",
+        caption_style="dim",
+        header_style="",
+        show_edge=False,
+        collapse_padding=True,
+        pad_edge=False,
     )
     table.add_column("name", no_wrap=True)
-    for heading in (
-        "GFLOPs",
-        "params",
-        f"top-1 %\n{view}",
-        "of the gap\nclosed %",
-        "top-1 %\nupright",
-        "corner\nerror px",
-    ):
+    view = "top-1 %" if task.view == "none" else f"top-1 %\n{task.view}"
+    for heading in ("GFLOPs", "params", view, "gap %\nclosed", "top-1 %\nupright", "corner\npx"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("theta", no_wrap=True)
+    table.add_column("theta")
     front = run.front
     for entry in front:
         table.add_row(*_cells(run, entry), style="bold" if entry is front[-1] else "")
-    if with_seeds:
-        others = [entry for entry in run.entries if entry.candidate.is_seed and entry not in front]
-        if others:
-            table.add_section()
-        for entry in sorted(others, key=lambda entry: entry.candidate.gflops):
-            table.add_row(*_cells(run, entry), style="dim")
+    others = [entry for entry in run.entries if entry.candidate.is_seed and entry not in front] if with_seeds else []
     table.add_section()
-    for name, result in (
-        ("control: no transformer", run.references.control),
-        ("oracle: warp undone", run.references.oracle),
-    ):
-        closed = run.references.gap_closed(result.val_top1)
-        table.add_row(
-            name, "–", "–", number(result.val_top1), number(closed, 0), number(result.val_clean_top1), "–", ""
-        )
+    for entry in sorted(others, key=lambda entry: entry.candidate.gflops):
+        table.add_row(*_cells(run, entry), style="dim")
+    table.add_section()
+    for name, result in (("control", run.references.control), ("oracle", run.references.oracle)):
+        closed = number(run.references.gap_closed(result.val_top1), 0)
+        table.add_row(name, "", "", number(result.val_top1), closed, number(result.val_clean_top1), "", "")
     return table
 
 
 def _cells(run: "Run", entry: "Entry") -> list[str]:
     candidate, result = entry.candidate, entry.result
-    notes = []
-    if candidate.over_budget:
-        notes.append("over budget")
-    notes.append("alive" if result.status == "ok" else result.status)
+    notes = ["alive" if result.status == "ok" else result.status] + ["over budget"] * candidate.over_budget
     return [
         candidate.name,
         f"{candidate.gflops:.5f}",

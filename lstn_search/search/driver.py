@@ -7,19 +7,21 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lstn_search import pareto
+from lstn_search.backbones import build_backbone
 from lstn_search.data.cache import default_cache_dir
-from lstn_search.errors import RunError, SettingError
+from lstn_search.errors import LstnError, RunError, SettingError
 from lstn_search.references import References, load_references
 from lstn_search.search.folder import RunFolder
 from lstn_search.search.settings import SearchSettings, check_budget
 from lstn_search.search.study import Candidate, Entry, Study, read_entries
 from lstn_search.space import Space
+from lstn_search.task import Task
 from lstn_search.train.warm import Warm, warm_backbone
 from lstn_search.train.workbench import Workbench
 from lstn_search.trial import run_trial
 from lstn_search.weights import save_weights
 
-__all__ = ["Run", "Watcher", "front_of", "open_run", "prepare_warm", "search"]
+__all__ = ["Run", "Watcher", "front_of", "open_run", "prepare", "search"]
 
 
 class Watcher(Protocol):
@@ -42,8 +44,6 @@ class Run:
     folder: RunFolder
     entries: list[Entry]
     references: References
-    num_rejected: int = 0
-    num_duplicates: int = 0
 
     @property
     def front(self) -> list[Entry]:
@@ -60,8 +60,8 @@ class Run:
         for entry in self.entries:
             if which in (entry.candidate.name, str(entry.candidate.number)):
                 return entry
-        if which.isdecimal():
-            raise SettingError(f"{self.folder.path} holds no trial {which}; its trials.csv lists them")
+        if which.removeprefix("t").isdecimal():
+            raise SettingError(f"{self.folder.path} holds no trained architecture {which!r}; its trials.csv lists them")
         return self.pick(which)
 
 
@@ -92,26 +92,70 @@ def search(
         raise SettingError(f"minutes must be above 0, got {minutes}")
     check_budget(settings, space)
     start = time.monotonic()
+    deadline = None if minutes is None else start + 60 * minutes
+    say = watcher.on_stage if watcher else _silent
     folder = RunFolder.create(out, settings, resume=resume)
+    is_new = "references" not in folder.manifest
     try:
-        say = watcher.on_stage if watcher else _silent
-        say("data")
-        cache_dir = cache_dir or default_cache_dir()
-        bench = Workbench(settings.task, cache_dir=cache_dir)
-        warm = prepare_warm(bench, cache_dir, say)
-        references = load_references(bench, warm, cache_dir, on_stage=say)
+        bench, warm, references = _prepare_run(folder, settings.task, cache_dir or default_cache_dir(), say)
         study = Study(folder, space)
         run = Run(folder=folder, entries=study.entries, references=references)
-        folder.write_manifest(**_facts(bench, warm, references))
         if watcher:
             watcher.on_ready(run)
         try:
-            _train(study, run, bench, warm, watcher, trials, None if minutes is None else start + 60 * minutes)
+            _train(study, run, bench, warm, watcher, trials, deadline)
         finally:
-            _finish(study, run, start)
+            _finish(study, run, start, say)
         return run
+    except LstnError:
+        if is_new and "references" not in folder.manifest:
+            folder.discard()
+        raise
     finally:
         folder.release()
+
+
+def prepare(task: Task, cache_dir: Path, say: Callable[[str], None]) -> tuple[Workbench, Warm | None]:
+    """The workbench of a task and its warm backbone (None for the paper's protocol, which starts from scratch).
+
+    A backbone nobody offers, or that cannot take images of the trial's size, is refused before images are decoded.
+    """
+    say("data")
+    build_backbone(task.backbone, num_classes=2, image_size=task.trial_size)
+    bench = Workbench(task, cache_dir=cache_dir)
+    if task.protocol == "paper":
+        return bench, None
+
+    def on_epoch(done: int) -> None:
+        say(f"backbone {task.backbone}: epoch {min(done + 1, task.warm_epochs)}/{task.warm_epochs}")
+
+    on_epoch(0)
+    return bench, warm_backbone(bench, cache_dir, on_epoch=on_epoch)
+
+
+def open_run(path: Path) -> Run:
+    """What a search left in a folder, to read from. Raises RunError when it holds no run, or trained nothing."""
+    folder = RunFolder.open(path)
+    if "references" not in folder.manifest:
+        raise RunError(f"{path} ended before its first trial; run the same search with --resume")
+    references = References.from_dict(folder.manifest["references"])
+    return Run(folder=folder, entries=read_entries(folder), references=references)
+
+
+def _prepare_run(
+    folder: RunFolder, task: Task, cache_dir: Path, say: Callable[[str], None]
+) -> tuple[Workbench, Warm | None, References]:
+    """The prepared task, its facts written into the manifest. Raises RunError when the run was made on other images."""
+    bench, warm = prepare(task, cache_dir, say)
+    before = folder.manifest.get("data")
+    if before is not None and before["fingerprint"] != bench.dataset.fingerprint:
+        raise RunError(
+            f"{folder.path} was made on other images of {task.dataset} (their hash differs); restore the images, or "
+            "choose another --out"
+        )
+    references = load_references(bench, warm, cache_dir, on_stage=say)
+    folder.write_manifest(**_facts(bench, warm, references))
+    return bench, warm, references
 
 
 def _train(
@@ -132,11 +176,7 @@ def _train(
         if candidate is None:
             run.folder.write_manifest(exhausted=True)
             return
-        try:
-            entry = _run(study, candidate, run, bench, warm, watcher)
-        except KeyboardInterrupt:
-            study.give_up(candidate)
-            raise
+        entry = _run(study, candidate, run, bench, warm, watcher)
         if watcher:
             watcher.on_entry(run, entry)
 
@@ -144,48 +184,44 @@ def _train(
 def _run(
     study: Study, candidate: Candidate, run: Run, bench: Workbench, warm: Warm | None, watcher: Watcher | None
 ) -> Entry:
+    """Train one candidate; keep its weights if they are of use, and drop those that no longer are."""
+
     def say(stage: str) -> None:
         if watcher:
             watcher.on_stage(f"{candidate.name}: {stage}")
 
     result, model = run_trial(bench, candidate.arch, warm, on_stage=say)
     if model is not None:
-        weights_file = run.folder.weights_file(candidate.arch.digest)
-        save_weights(weights_file, model.state_dict(), metadata={"arch": candidate.arch.to_json()})
+        _save(run.folder.weights_file(candidate.arch.digest), model.state_dict(), candidate)
     entry = study.tell(candidate, result)
-    kept = {e.candidate.arch.digest for e in run.entries if e.candidate.is_seed or e in run.front}
+    front = {kept.candidate.number for kept in run.front}
     for other in run.entries:
-        if other.candidate.arch.digest not in kept:
+        if not other.candidate.is_seed and other.candidate.number not in front:
             run.folder.weights_file(other.candidate.arch.digest).unlink(missing_ok=True)
     return entry
 
 
-def _finish(study: Study, run: Run, start: float) -> None:
+def _save(file: Path, tensors: dict[str, Any], candidate: Candidate) -> None:
+    try:
+        save_weights(file, tensors, metadata={"arch": candidate.arch.to_json()})
+    except OSError as error:
+        raise RunError(f"{file} cannot be written ({error.strerror}); make room, then go on with --resume") from None
+
+
+def _finish(study: Study, run: Run, start: float, say: Callable[[str], None]) -> None:
+    """Write everything a user looks for in the folder, also when the search was interrupted."""
     from lstn_search.search.outputs import write_outputs
 
-    run.num_rejected, run.num_duplicates = study.num_rejected, study.num_duplicates
-    seconds = run.folder.manifest.get("seconds", 0.0) + time.monotonic() - start
+    say("writing tables, picture and best architecture")
     counts = {
         "trained": len(run.entries),
         "trials": study.num_trials,
         "rejected": study.num_rejected,
         "duplicates": study.num_duplicates,
     }
+    seconds = run.folder.manifest.get("seconds", 0.0) + time.monotonic() - start
     run.folder.write_manifest(counts=counts, seconds=seconds)
     write_outputs(run)
-
-
-def prepare_warm(bench: Workbench, cache_dir: Path, say: Callable[[str], None]) -> Warm | None:
-    """The task's warm backbone, or None for the paper's protocol, which starts from scratch."""
-    if bench.task.protocol == "paper":
-        return None
-    total = bench.task.warm_epochs
-    say(f"backbone {bench.task.backbone}, epoch 1/{total}")
-    return warm_backbone(
-        bench,
-        cache_dir,
-        on_epoch=lambda done: say(f"backbone {bench.task.backbone}, epoch {min(done + 1, total)}/{total}"),
-    )
 
 
 def _facts(bench: Workbench, warm: Warm | None, references: References) -> dict[str, Any]:
@@ -210,21 +246,11 @@ def _facts(bench: Workbench, warm: Warm | None, references: References) -> dict[
     if warm is not None:
         facts["backbone"] = {
             "val_clean_top1": warm.val_clean.top1,
-            "val_top1": references.control.frozen_top1,
+            "val_top1": warm.val_view.top1,
             "seconds": warm.seconds,
             "key": warm.key,
         }
     return facts
-
-
-def open_run(path: Path) -> Run:
-    """What a search left in a folder, to read from. Raises RunError when it holds no run, or trained nothing."""
-    folder = RunFolder.open(path)
-    if "references" not in folder.manifest:
-        raise RunError(f"{path} ended before its first trial; run the same search with --resume")
-    references = References.from_dict(folder.manifest["references"])
-    entries, _ = read_entries(folder)
-    return Run(folder=folder, entries=entries, references=references)
 
 
 def _silent(what: str) -> None:

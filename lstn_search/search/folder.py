@@ -7,6 +7,7 @@ weights/        the trained localizer and classifier of each architecture on the
 best/           arch.json, model.py, weights: the most accurate architecture within the budget
 """
 
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -23,11 +24,12 @@ __all__ = ["MANIFEST", "STUDY_FILE", "RunFolder"]
 
 MANIFEST = "manifest.json"
 STUDY_FILE = "study.db"
+LOCK = ".lock"
 PACKAGES = ("torch", "torchvision", "timm", "optuna", "numpy", "pandas", "pillow")
 
 
 class RunFolder:
-    """A run folder on disk. `create` and `resume` lock it for as long as this process lives; `open` only reads."""
+    """A run folder on disk. `create` locks it until `release` or the end of the process; `open` only reads."""
 
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
         self.path = path
@@ -42,25 +44,26 @@ class RunFolder:
 
         Raises RunError when the folder is taken, unwritable, in use, or was made with other settings.
         """
-        exists = (path / MANIFEST).exists()
-        if exists and not resume:
-            raise RunError(f"{path} already holds a run; add --resume to go on with it, or choose another --out")
-        if path.is_dir() and not exists and any(entry.name != ".lock" for entry in path.iterdir()):
-            raise RunError(f"{path} is not empty and holds no run; choose another --out")
         try:
+            exists = (path / MANIFEST).exists()
+            if path.is_dir() and not exists and any(entry.name != LOCK for entry in path.iterdir()):
+                raise RunError(f"{path} is not empty and holds no run; choose another --out")
             path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(path / ".lock")
+            lock = FileLock(path / LOCK)  # held by the process, so it goes when the process does
             lock.acquire(timeout=0)
         except Timeout:
             raise RunError(f"{path} is in use by another search; wait for it, or choose another --out") from None
         except OSError as error:
             raise RunError(f"{path} cannot be written ({error.strerror}); choose another --out") from None
-        folder = cls.open(path) if exists else cls(path, {"settings": settings.to_dict()})
-        folder._lock = lock
-        if exists:
-            folder._check_same(settings)
-        folder.manifest |= {"versions": _versions(), "hardware": _hardware()}
-        folder.write_manifest()
+        try:
+            folder = cls.open(path) if exists else cls(path, {})
+            folder._lock = lock
+            if exists:
+                folder._check_same(settings, resume=resume)
+            folder.write_manifest(settings=settings.to_dict(), versions=_versions(), hardware=_hardware())
+        except BaseException:
+            lock.release()
+            raise
         return folder
 
     @classmethod
@@ -69,25 +72,34 @@ class RunFolder:
         try:
             manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
             SearchSettings.from_dict(manifest["settings"])
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             raise RunError(f"{path} holds no run (no {MANIFEST}); give the folder a search wrote") from None
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise RunError(f"{path / MANIFEST} cannot be read ({error}); it is not a search's manifest") from None
         return cls(path, manifest)
 
-    def _check_same(self, settings: SearchSettings) -> None:
-        old, new = _flat(self.manifest["settings"]), _flat(settings.to_dict())
-        for name in new:
-            if old.get(name) != new[name]:
-                raise RunError(
-                    f"{self.path} was made with {name} = {old.get(name)!r}, not {new[name]!r}; "
-                    "give the same settings to resume, or choose another --out"
-                )
+    def _check_same(self, settings: SearchSettings, *, resume: bool) -> None:
+        difference = _difference(self.manifest["settings"], settings.to_dict())
+        if difference is not None:
+            cure = "give the same settings to resume, or choose another --out"
+            raise RunError(f"{self.path} was made with {difference}; {cure}")
+        if not resume:
+            raise RunError(
+                f"{self.path} already holds this run; add --resume to go on with it, or choose another --out"
+            )
 
     def release(self) -> None:
         """Let other processes write here."""
         if self._lock is not None:
             self._lock.release()
+
+    def discard(self) -> None:
+        """Remove a folder in which nothing has been trained, as if it had not been created."""
+        assert not (self.path / STUDY_FILE).exists()
+        (self.path / MANIFEST).unlink(missing_ok=True)
+        (self.path / LOCK).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # someone else's files
+            self.path.rmdir()
 
     # -- files ---------------------------------------------------------------------------------------------------
 
@@ -121,11 +133,23 @@ class RunFolder:
             raise RunError(f"{self.path / name} cannot be written ({error.strerror}); make room or access") from None
 
 
-def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in data.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
+def _difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
+    """The first setting in which two runs differ, in words: `batch size 64, not 32`.
+
+    Where the data lies is not compared: what is in it is (see the driver).
+    """
+    old, new = _flat(old), _flat(new)
+    if old.pop("space_digest", None) != new.pop("space_digest") and old["space_name"] == new["space_name"]:
+        return f"other choices or seed points in space {new['space_name']!r}"
+    for name in new:
+        if name != "data_dir" and old.get(name) != new[name]:
+            return f"{name.replace('_', ' ')} {old.get(name)!r}, not {new[name]!r}"
+    return None
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    task: dict[str, Any] = settings["task"]
+    return task | {name: value for name, value in settings.items() if name != "task"}
 
 
 def _versions() -> dict[str, str]:

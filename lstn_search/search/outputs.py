@@ -1,20 +1,30 @@
 """The files a search leaves for its user: tables, picture, best architecture."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from lstn_search.errors import CheckpointError, RunError
 from lstn_search.export.folder import write_model
 from lstn_search.export.proof import Proof
 from lstn_search.localizer import Localizer
 from lstn_search.report.front_plot import draw_front, front_info
+from lstn_search.results import TrialResult
 from lstn_search.search.driver import Run
 from lstn_search.search.study import Entry
 from lstn_search.weights import load_weights
 
-__all__ = ["load_localizer", "trial_row", "write_export", "write_outputs"]
+__all__ = ["COLUMNS", "load_localizer", "trial_row", "write_export", "write_outputs"]
+
+COLUMNS = [
+    *("trial", "name", "seed_point", "over_budget", "on_front", "gflops", "params", "macs", "gap_closed"),
+    *(field.name for field in dataclasses.fields(TrialResult) if field.name != "history"),
+    "digest",
+]
+"""Of trials.csv and pareto.csv."""
 
 LOCALIZER_PREFIX = "transformer.localizer."
 BACKBONE_PREFIX = "backbone."
@@ -22,13 +32,11 @@ BACKBONE_PREFIX = "backbone."
 
 def write_outputs(run: Run) -> None:
     """trials.csv, pareto.csv, pareto.json, pareto.png and best/, from whatever has been trained."""
-    rows = [trial_row(run, entry) for entry in run.entries]
     front = run.front
-    front_rows = [trial_row(run, entry) for entry in front]
-    run.folder.write_text("trials.csv", pd.DataFrame(rows).to_csv(index=False))
-    run.folder.write_text(
-        "pareto.csv", pd.DataFrame(front_rows, columns=list(rows[0]) if rows else None).to_csv(index=False)
-    )
+    rows = [trial_row(run, entry, on_front=entry in front) for entry in run.entries]
+    front_rows = [trial_row(run, entry, on_front=True) for entry in front]
+    for name, table in (("trials.csv", rows), ("pareto.csv", front_rows)):
+        run.folder.write_text(name, pd.DataFrame(table, columns=COLUMNS).to_csv(index=False))
     content = {
         "budget_gflops": run.folder.settings.budget_gflops,
         "image_size": run.folder.settings.task.image_size,
@@ -36,13 +44,17 @@ def write_outputs(run: Run) -> None:
         "references": run.references.to_dict(),
     }
     run.folder.write_text("pareto.json", json.dumps(content, indent=2) + "\n")
-    draw_front(front_info(run), run.folder.path / "pareto.png")
+    picture = run.folder.path / "pareto.png"
+    try:
+        draw_front(front_info(run), picture)
+    except OSError as error:
+        raise RunError(f"{picture} cannot be written ({error.strerror}); make room or access") from None
     if front:
         write_export(run, run.pick("best"), run.folder.path / "best")
 
 
-def trial_row(run: Run, entry: Entry) -> dict[str, Any]:
-    """One row of trials.csv: the candidate's cost and everything its trial measured, flat."""
+def trial_row(run: Run, entry: Entry, *, on_front: bool) -> dict[str, Any]:
+    """One row of trials.csv: the candidate's cost and everything its trial measured, flat; see COLUMNS."""
     candidate = entry.candidate
     result = entry.result.to_dict()
     del result["history"]
@@ -51,7 +63,7 @@ def trial_row(run: Run, entry: Entry) -> dict[str, Any]:
         "name": candidate.name,
         "seed_point": candidate.is_seed,
         "over_budget": candidate.over_budget,
-        "on_front": entry in run.front,
+        "on_front": on_front,
         "gflops": candidate.gflops,
         "params": candidate.params,
         "macs": candidate.macs,
@@ -62,14 +74,27 @@ def trial_row(run: Run, entry: Entry) -> dict[str, Any]:
 
 
 def load_localizer(run: Run, entry: Entry) -> tuple[Localizer, dict[str, Any]]:
-    """The trained localizer of an entry, on the CPU at its trial size, and the state of its classifier."""
-    tensors = load_weights(run.folder.weights_file(entry.candidate.arch.digest))
-    localizer = Localizer(entry.candidate.arch, run.folder.settings.task.trial_size)
+    """The trained localizer of an entry, on the CPU at its trial size, and the state of its classifier.
+
+    Raises CheckpointError when the run keeps no weights of it, or the file is not what the run wrote.
+    """
+    candidate, path = entry.candidate, run.folder.path
+    file = run.folder.weights_file(candidate.arch.digest)
+    if not file.exists():
+        raise CheckpointError(
+            f"{path} keeps no weights of {candidate.name}, only those of its front and seed points; train it with: "
+            f"eval --arch {path}:{candidate.number} --out DIR"
+        )
+    tensors = load_weights(file)
+    localizer = Localizer(candidate.arch, run.folder.settings.task.trial_size)
     parts = {
         prefix: {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
         for prefix in (LOCALIZER_PREFIX, BACKBONE_PREFIX)
     }
-    localizer.load_state_dict(parts[LOCALIZER_PREFIX])
+    try:
+        localizer.load_state_dict(parts[LOCALIZER_PREFIX])
+    except RuntimeError:
+        raise CheckpointError(f"{file} does not hold the weights of {candidate.name}; restore the file") from None
     return localizer.eval(), parts[BACKBONE_PREFIX]
 
 

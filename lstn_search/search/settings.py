@@ -33,8 +33,9 @@ class SearchSettings:
     """Of the sampler; the task has its own."""
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.budget_gflops) and self.budget_gflops > 0):
-            raise BudgetError(f"the budget must be a positive number of GFLOPs, got {self.budget_gflops}; try 0.03")
+        budget = self.budget_gflops
+        if not (isinstance(budget, int | float) and math.isfinite(budget) and budget > 0):
+            raise BudgetError(f"the budget must be a positive number of GFLOPs, got {budget!r}; try 0.03")
         for name, kind in (("sampler", SamplerName), ("budget_scope", BudgetScope)):
             value, known = getattr(self, name), get_args(kind)
             if value not in known:
@@ -67,10 +68,13 @@ def check_budget(settings: SearchSettings, space: Space) -> None:
     if least > settings.budget_gflops:
         raise BudgetError(
             f"no network of space {space.name!r} fits a budget of {settings.budget_gflops:g} GFLOPs at "
-            f"{task.image_size} px; the cheapest needs {_round_up(least):g}: raise --budget-gflops"
+            f"{task.image_size} px; the cheapest needs {_round_up(least)}: raise --budget-gflops"
         )
 
 
-def _round_up(gflops: float) -> float:
-    """To six digits after the point, upwards, so that the number named is one that works."""
-    return math.ceil(gflops * 1e6) / 1e6
+def _round_up(gflops: float) -> str:
+    """Six digits after the point, upwards, so that the number named is one that works."""
+    millionths = math.ceil(gflops * 1e6)
+    if millionths / 1e6 < gflops:
+        millionths += 1
+    return f"{millionths / 1e6:.6f}"

@@ -3,36 +3,45 @@
 Optuna draws; this module decides what is worth training. A proposal over the budget, or one that cannot be built, is
 told to Optuna as infeasible (its samplers learn from the violation) and costs no trial. A proposal that expands to a
 network already trained is told that network's result. Both stay in the study, marked by their `kind`.
+
+What was being trained when a search ended stays in the study as running and is handed out first when it goes on, so
+that an interrupted search proposes what an uninterrupted one would have proposed.
 """
 
+import contextlib
 import dataclasses
 import json
 import random
 import warnings
 from collections import Counter
+from collections.abc import Iterator
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from lstn_search.arch import Arch
 from lstn_search.cost import cost, fits
+from lstn_search.errors import RunError, SpaceError
 from lstn_search.results import TrialResult
 from lstn_search.search.folder import STUDY_FILE, RunFolder
-from lstn_search.search.settings import SamplerName, SearchSettings
+from lstn_search.search.samplers import make_sampler
+from lstn_search.search.settings import SearchSettings
 from lstn_search.space import Choices, Space, Value
 from lstn_search.train.workbench import seed_of
 
 __all__ = ["Candidate", "Entry", "Study", "read_entries"]
 
 STUDY_NAME = "lstn-search"
+CONSTRAINT = "gflops over budget"
 MAX_REJECTIONS = 20
 """Proposals in a row that the sampler may waste before a random network within the budget takes its turn."""
-MAX_DRAWS = 5_000
-"""Random draws without a new network within the budget after which the space counts as exhausted."""
+MAX_DRAWS = 1_000
+"""Random draws, each followed by a step to a neighbour, without a new network within the budget after which the space
+counts as exhausted."""
 UNBUILDABLE_GFLOPS = 1.0
 """The violation told for a network that cannot be built at both image sizes."""
 
-optuna.logging.set_verbosity(optuna.logging.WARNING)
+optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -72,24 +81,35 @@ class Entry:
 
 
 class Study:
-    """One search's proposals and results, in the run folder's SQLite file."""
+    """One search's proposals and results, in the run folder's SQLite file.
+
+    Raises RunError when that file cannot be read or written; so do `ask_seed`, `ask` and `tell`.
+    """
 
     def __init__(self, folder: RunFolder, space: Space) -> None:
+        self.folder = folder
         self.settings: SearchSettings = folder.settings
         self.space = space
-        self._study = optuna.create_study(
-            storage=optuna.storages.RDBStorage(folder.storage_url),
-            study_name=STUDY_NAME,
-            directions=["maximize", "minimize"],
-            load_if_exists=True,
-        )
-        self._study.set_metric_names(["accuracy under the view", "GFLOPs"])
-        self.entries, kinds = read_entries(folder)
-        self._by_digest = {entry.candidate.arch.digest: entry for entry in self.entries}
-        self.num_rejected, self.num_duplicates = kinds["rejected"], kinds["duplicate"]
-        for trial in self._study.get_trials(deepcopy=False):
-            if not trial.state.is_finished():  # in flight when the process died: proposed again
-                self._study.tell(trial.number, state=TrialState.FAIL)
+        with _using(folder):
+            self._storage = optuna.storages.RDBStorage(folder.storage_url)
+            self._study = optuna.create_study(
+                storage=self._storage,
+                study_name=STUDY_NAME,
+                directions=["maximize", "minimize"],
+                load_if_exists=True,
+            )
+            self._study.set_metric_names(["accuracy under the view", "GFLOPs"])
+            trials = self._study.get_trials(deepcopy=False)
+            self.entries, kinds = _entries(self.settings, trials)
+            self._by_digest = {entry.candidate.arch.digest: entry for entry in self.entries}
+            self.num_rejected, self.num_duplicates = kinds["rejected"], kinds["duplicate"]
+            self._num_wasted = _num_wasted(trials)
+            self._pending: list[Candidate] = []
+            for trial in trials:
+                if trial.state == TrialState.RUNNING and "arch" in trial.user_attrs:
+                    self._pending.append(_read_candidate(self.settings, trial))
+                elif trial.state == TrialState.RUNNING:  # the process died while it was being asked for
+                    self._study.tell(trial.number, state=TrialState.FAIL)
 
     # -- ask -----------------------------------------------------------------------------------------------------
 
@@ -100,43 +120,57 @@ class Study:
 
     def ask_seed(self) -> Candidate | None:
         """The next seed point not trained yet, or None; those the image size cannot build are left out."""
+        for candidate in self._pending:
+            if candidate.is_seed:
+                self._pending.remove(candidate)
+                return candidate
         for name, arch in self.space.seeds.items():
             if arch.digest not in self._by_digest and self._buildable(arch):
-                return self._ask_for(self.space.encode(arch) or {}, arch, name)
+                with _using(self.folder):
+                    return self._ask_for(self.space.encode(arch), arch, name)
         return None
 
     def ask(self) -> Candidate | None:
-        """The next architecture to train, new and within the budget; None when the space is exhausted."""
-        for _ in range(MAX_REJECTIONS):
-            candidate = self._propose()
-            if candidate is not None:
-                return candidate
-        choices = self._draw()
-        return None if choices is None else self._ask_for(choices, self.space.expand(choices), None)
+        """The next architecture to train, new and within the budget; None when no more can be found."""
+        if self._pending:
+            return self._pending.pop(0)
+        with _using(self.folder):
+            while self._num_wasted < MAX_REJECTIONS:
+                candidate = self._propose()
+                if candidate is not None:
+                    return candidate
+                self._num_wasted += 1
+            choices = self._draw()
+            return None if choices is None else self._ask_for(choices, self.space.expand(choices), None)
 
     def _propose(self) -> Candidate | None:
         """One proposal of the sampler, or None when it was rejected or a duplicate."""
-        num_asked = len(self.entries) + self.num_rejected + self.num_duplicates
-        self._study.sampler = _sampler(self.settings.sampler, seed_of(self.settings.seed, "sampler", num_asked))
-        trial = self._study.ask()
-        choices = self._walk(trial)
-        arch = self.space.expand(choices)
+        trial = self._begin()
+        arch = self.space.expand(self._walk(trial))
         violation = self._violation(arch)
         if violation > 0:
             self.num_rejected += 1
-            trial.set_user_attr("kind", "rejected")
-            trial.set_constraint("gflops over budget", violation)
-            self._study.tell(trial, [0.0, self.settings.budget_gflops + violation])
+            self._close(trial, "rejected", violation, [0.0, self.settings.budget_gflops + violation])
             return None
         twin = self._by_digest.get(arch.digest)
         if twin is not None:
             self.num_duplicates += 1
-            trial.set_user_attr("kind", "duplicate")
             trial.set_user_attr("of", twin.candidate.number)
-            trial.set_constraint("gflops over budget", violation)
-            self._study.tell(trial, [twin.accuracy, twin.candidate.gflops])
+            self._close(trial, "duplicate", violation, [twin.accuracy, twin.candidate.gflops])
             return None
         return self._candidate(trial, arch, None)
+
+    def _begin(self, fixed: Choices | None = None) -> optuna.Trial:
+        """A new Optuna trial. Its sampler's seed counts the finished proposals, so a lost one is drawn again."""
+        num_asked = len(self.entries) + self.num_rejected + self.num_duplicates
+        seed = seed_of(self.settings.seed, "sampler", num_asked)
+        self._study.sampler = make_sampler(self.settings.sampler, seed, fixed)
+        return self._study.ask()
+
+    def _close(self, trial: optuna.Trial, kind: str, violation: float, values: list[float]) -> None:
+        trial.set_user_attr("kind", kind)
+        trial.set_constraint(CONSTRAINT, violation)
+        self._study.tell(trial, values)
 
     def _walk(self, trial: optuna.Trial) -> Choices:
         def suggest(name: str, values: tuple[Value, ...]) -> Value:
@@ -150,28 +184,30 @@ class Study:
         """Random choices of a new network within the budget, or None when none turns up."""
         rng = random.Random(seed_of(self.settings.seed, "draw", len(self.entries)))
         for _ in range(MAX_DRAWS):
-            choices = self.space.sample(rng)
-            arch = self.space.expand(choices)
-            if arch.digest not in self._by_digest and self._violation(arch) <= 0:
+            choices = self.space.repair(self.space.sample(rng), self._affordable, rng)
+            if choices is not None and self._is_new(choices):
                 return choices
+            with contextlib.suppress(SpaceError):  # a space of one network has no neighbours
+                choices = None if choices is None else self.space.mutate(choices, rng)
+                if choices is not None and self._is_new(choices) and self._affordable(self.space.expand(choices)):
+                    return choices
         return None
 
-    def _ask_for(self, choices: Choices, arch: Arch, name: str | None) -> Candidate:
-        """A trial with these choices; none (`{}`) for a seed point outside the space."""
-        self._study.enqueue_trial(dict(choices))
-        trial = self._study.ask()
+    def _ask_for(self, choices: Choices | None, arch: Arch, name: str | None) -> Candidate:
+        """A trial with these choices; with none for a seed point outside the space."""
+        trial = self._begin(choices)
         if choices:
             self._walk(trial)
         return self._candidate(trial, arch, name)
 
     def _candidate(self, trial: optuna.Trial, arch: Arch, seed_name: str | None) -> Candidate:
-        name = seed_name or f"t{trial.number}"
-        candidate = _make_candidate(self.settings, trial.number, name, arch, is_seed=seed_name is not None)
-        trial.set_constraint("gflops over budget", self.settings.violation(arch))
-        for key, value in (("kind", "seed" if candidate.is_seed else "trial"), ("name", candidate.name)):
-            trial.set_user_attr(key, value)
-        trial.set_user_attr("arch", arch.to_json())
-        return candidate
+        self._num_wasted = 0
+        name, is_seed = seed_name or f"t{trial.number}", seed_name is not None
+        trial.set_constraint(CONSTRAINT, self.settings.violation(arch))
+        trial.set_user_attr("kind", "seed" if is_seed else "trial")
+        trial.set_user_attr("name", name)
+        trial.set_user_attr("arch", arch.to_json())  # the last one: a trial that has it can be run again
+        return _make_candidate(self.settings, trial.number, name, arch, is_seed=is_seed)
 
     def _buildable(self, arch: Arch) -> bool:
         return fits(arch, self.settings.task.image_size) and fits(arch, self.settings.task.trial_size)
@@ -179,42 +215,67 @@ class Study:
     def _violation(self, arch: Arch) -> float:
         return self.settings.violation(arch) if self._buildable(arch) else UNBUILDABLE_GFLOPS
 
+    def _affordable(self, arch: Arch) -> bool:
+        return self._violation(arch) <= 0
+
+    def _is_new(self, choices: Choices) -> bool:
+        return self.space.expand(choices).digest not in self._by_digest
+
     # -- tell ----------------------------------------------------------------------------------------------------
 
     def tell(self, candidate: Candidate, result: TrialResult) -> Entry:
         """Record a result. A failed trial is told to the sampler as an accuracy of 0, not as missing."""
         entry = Entry(candidate=candidate, result=result)
-        storage, trial_id = self._study._storage, self._study._storage.get_trial_id_from_study_id_trial_number(
-            self._study._study_id, candidate.number
-        )  # fmt: skip
-        storage.set_trial_user_attr(trial_id, "result", json.dumps(result.to_dict()))
-        self._study.tell(candidate.number, [entry.accuracy, candidate.gflops])
+        with _using(self.folder):
+            study_id = self._storage.get_study_id_from_name(STUDY_NAME)
+            trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, candidate.number)
+            self._storage.set_trial_user_attr(trial_id, "result", json.dumps(result.to_dict()))
+            self._study.tell(candidate.number, [entry.accuracy, candidate.gflops])
         self.entries.append(entry)
         self._by_digest[candidate.arch.digest] = entry
         return entry
 
-    def give_up(self, candidate: Candidate) -> None:
-        """Record that a trial was interrupted; it is proposed again when the search is resumed."""
-        self._study.tell(candidate.number, state=TrialState.FAIL)
 
-
-def read_entries(folder: RunFolder) -> tuple[list[Entry], Counter[str]]:
-    """The trained architectures of a run, in the order of proposal, and the number of proposals of each kind."""
-    settings = folder.settings
-    entries: list[Entry] = []
-    kinds: Counter[str] = Counter()
+def read_entries(folder: RunFolder) -> list[Entry]:
+    """The trained architectures of a run, in the order of proposal. Raises RunError when its study cannot be read."""
     if not (folder.path / STUDY_FILE).exists():
-        return entries, kinds
-    study = optuna.load_study(study_name=STUDY_NAME, storage=optuna.storages.RDBStorage(folder.storage_url))
-    for trial in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
-        attrs = trial.user_attrs
-        kinds[attrs["kind"]] += 1
-        if "result" in attrs:
-            arch = Arch.from_json(attrs["arch"], where=f"trial {trial.number}")
-            is_seed = attrs["kind"] == "seed"
-            candidate = _make_candidate(settings, trial.number, attrs["name"], arch, is_seed=is_seed)
-            entries.append(Entry(candidate=candidate, result=TrialResult.from_dict(json.loads(attrs["result"]))))
-    return entries, kinds
+        return []
+    with _using(folder):
+        storage = optuna.storages.RDBStorage(folder.storage_url)
+        study = optuna.load_study(study_name=STUDY_NAME, storage=storage)
+        return _entries(folder.settings, study.get_trials(deepcopy=False))[0]
+
+
+def _entries(settings: SearchSettings, trials: list[FrozenTrial]) -> tuple[list[Entry], Counter[str]]:
+    """The trained architectures, and the number of finished proposals of each kind."""
+    finished = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    entries = [
+        Entry(
+            candidate=_read_candidate(settings, trial),
+            result=TrialResult.from_dict(json.loads(trial.user_attrs["result"])),
+        )
+        for trial in finished
+        if "result" in trial.user_attrs
+    ]
+    return entries, Counter(trial.user_attrs["kind"] for trial in finished)
+
+
+def _num_wasted(trials: list[FrozenTrial]) -> int:
+    """How many rejected or duplicate proposals have come since the last architecture that was worth training."""
+    num = 0
+    for trial in trials:
+        kind = trial.user_attrs.get("kind")
+        if kind in ("rejected", "duplicate") and trial.state == TrialState.COMPLETE:
+            num += 1
+        elif "arch" in trial.user_attrs:
+            num = 0
+    return num
+
+
+def _read_candidate(settings: SearchSettings, trial: FrozenTrial) -> Candidate:
+    attrs = trial.user_attrs
+    arch = Arch.from_json(attrs["arch"], where=f"trial {trial.number}")
+    return _make_candidate(settings, trial.number, attrs["name"], arch, is_seed=attrs["kind"] == "seed")
 
 
 def _make_candidate(settings: SearchSettings, number: int, name: str, arch: Arch, *, is_seed: bool) -> Candidate:
@@ -231,13 +292,18 @@ def _make_candidate(settings: SearchSettings, number: int, name: str, arch: Arch
     )
 
 
-def _sampler(name: SamplerName, seed: int) -> optuna.samplers.BaseSampler:
-    """A fresh sampler for one proposal: what it draws depends on the seed and the study's history, nothing else."""
-    seed %= 2**32
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        if name == "tpe":
-            return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
-        if name == "nsga2":
-            return optuna.samplers.NSGAIISampler(seed=seed, population_size=16)
-        return optuna.samplers.RandomSampler(seed=seed)
+@contextlib.contextmanager
+def _using(folder: RunFolder) -> Iterator[None]:
+    """SQLite's troubles (a full disk, a damaged file) as one line for the user; Optuna's warnings are not for them."""
+    import sqlalchemy.exc
+
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
+        cause = error.__cause__ or error
+        reason = str(getattr(cause, "orig", None) or cause).splitlines()[0]
+        raise RunError(
+            f"{folder.path / STUDY_FILE} cannot be used ({reason}); make room on the disk or restore the file, then go "
+            "on with --resume"
+        ) from None

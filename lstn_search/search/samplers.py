@@ -1,0 +1,73 @@
+"""The samplers: Optuna's TPE and random search as they are, and its NSGA-II taught to breed networks.
+
+Networks of different depth have different choices. Optuna's NSGA-II inherits only the choices that every trial so far
+has in common and draws all others at random; here a child takes each block whole from one of its parents.
+"""
+
+import random
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from lstn_search.search.settings import SamplerName
+from lstn_search.space import Choices
+
+__all__ = ["make_sampler"]
+
+POPULATION_SIZE = 16
+
+
+def make_sampler(name: SamplerName, seed: int, fixed: Choices | None = None) -> optuna.samplers.BaseSampler:
+    """A fresh sampler for one proposal: what it draws depends on the seed and the study's history, nothing else.
+
+    `fixed` prescribes choices instead of drawing them.
+    """
+    seed %= 2**32
+    sampler: optuna.samplers.BaseSampler
+    if name == "tpe":
+        sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True)
+    elif name == "nsga2":
+        sampler = _NSGA2(seed)
+    else:
+        sampler = optuna.samplers.RandomSampler(seed=seed)
+    return optuna.samplers.PartialFixedSampler(dict(fixed), sampler) if fixed else sampler
+
+
+class _NSGA2(optuna.samplers.NSGAIISampler):
+    """NSGA-II over choices that depend on each other."""
+
+    def __init__(self, seed: int) -> None:
+        self._breeder = random.Random(seed)
+        super().__init__(population_size=POPULATION_SIZE, seed=seed, child_generation_strategy=self._breed)
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """Every choice any trial has had, not only those all trials share."""
+        found: dict[str, BaseDistribution] = {}
+        for other in study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+            found |= other.distributions
+        return {name: found[name] for name in sorted(found) if not found[name].single()}
+
+    def _breed(
+        self, study: optuna.Study, search_space: dict[str, BaseDistribution], parents: list[FrozenTrial]
+    ) -> dict[str, Any]:
+        """Each block (`stem`, `unit2`, ...) of one of two parents; each choice left out, to be drawn, once in a child.
+
+        A block that only one parent has is taken from it: the child may want it.
+        """
+        pair = self._breeder.sample(parents, 2)
+        child: dict[str, Any] = {}
+        for block in sorted({_block(name) for name in search_space}):
+            genes = [{name: value for name, value in parent.params.items() if _block(name) == block} for parent in pair]
+            chosen, other = self._breeder.sample(genes, 2)
+            child |= chosen or other
+        return {
+            name: value
+            for name, value in child.items()
+            if name in search_space and self._breeder.random() >= 1 / len(child)
+        }
+
+
+def _block(name: str) -> str:
+    return name.partition(".")[0]
