@@ -52,7 +52,13 @@ class Run:
 
     def pick(self, how: str) -> Entry:
         """`best`, `knee` or `max-gflops=X` of the front. Raises SettingError when the front is empty."""
+        pareto.parse_pick(how)
         offered = [entry for entry in self.entries if entry.on_offer]
+        if not offered:
+            raise SettingError(
+                f"the front of {self.folder.path} is empty: none of its {len(self.entries)} trained architectures is "
+                "both within the budget and alive; search on with --resume and more --trials"
+            )
         return offered[pareto.pick([(entry.accuracy, entry.candidate.gflops) for entry in offered], how)]
 
     def find(self, which: str) -> Entry:
@@ -244,12 +250,7 @@ def _facts(bench: Workbench, warm: Warm | None, references: References) -> dict[
         "references": references.to_dict(),
     }
     if warm is not None:
-        facts["backbone"] = {
-            "val_clean_top1": warm.val_clean.top1,
-            "val_top1": warm.val_view.top1,
-            "seconds": warm.seconds,
-            "key": warm.key,
-        }
+        facts["backbone"] = {"val_clean_top1": warm.val_clean.top1, "seconds": warm.seconds, "key": warm.key}
     return facts
 
 
