@@ -55,7 +55,7 @@ def test_the_facts_are_those_of_explicit_arithmetic() -> None:
     rows = theta_N23.flatten(1).tolist()
     health = examine(theta_N23)
 
-    assert health.spread == pytest.approx(statistics.mean(statistics.pstdev(column) for column in zip(*rows)))
+    assert health.spread == pytest.approx(statistics.mean(map(statistics.pstdev, zip(*rows, strict=True))))
     determinants = [a * e - b * d for a, b, _, d, e, _ in rows]
     assert health.determinant == pytest.approx(statistics.mean(determinants))
     assert health.scale == pytest.approx(statistics.mean(math.sqrt(abs(value)) for value in determinants))
