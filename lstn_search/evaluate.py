@@ -8,6 +8,7 @@ from typing import Any
 
 from lstn_search.arch import Arch
 from lstn_search.cost import cost
+from lstn_search.errors import RunError
 from lstn_search.export.folder import write_model
 from lstn_search.localizer import Localizer
 from lstn_search.memo import remembered
@@ -113,8 +114,14 @@ def _test(bench: Workbench, model: TransformedClassifier, *, undo: bool) -> tupl
 
 
 def write_evaluation(out: Path, report: Report, model: TransformedClassifier | None, bench: Workbench) -> None:
-    """Write report.json into `out`, and the trained localization net as code that needs only torch."""
-    write_atomically(out / "report.json", (json.dumps(report.to_dict(), indent=2) + "\n").encode())
+    """Write report.json into `out`, and the trained localization net as code that needs only torch.
+
+    Raises RunError when `out` cannot be written.
+    """
+    try:
+        write_atomically(out / "report.json", (json.dumps(report.to_dict(), indent=2) + "\n").encode())
+    except OSError as error:
+        raise RunError(f"{out}: cannot be written ({error.strerror}); choose another folder") from None
     if model is None or model.transformer is None or report.arch is None:
         return
     assert isinstance(model.transformer.localizer, Localizer)

@@ -45,8 +45,9 @@ def load_reference(
 def reference_key(bench: Workbench, warm: Warm | None, **extra: Any) -> str:
     """The name of a training without a localizer: everything it depends on, and nothing a localizer's stages use."""
     return bench.task.key(
-        *("backbone", "trial_size", "view", "view_strength", "protocol", "epochs", "max_epochs", "warm_epochs"),
+        *("backbone", "trial_size", "view", "view_strength", "protocol", "epochs", "max_epochs"),
         *("batch_size", "lr", "seed", "split_seed"),
+        device=bench.device.type,
         fingerprint=bench.dataset.fingerprint,
         warm=warm_key(bench) if warm is not None else None,
         autocast=bench.use_autocast,

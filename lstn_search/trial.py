@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from lstn_search.arch import Arch
+from lstn_search.errors import SettingError
 from lstn_search.localizer import Localizer
 from lstn_search.results import Status, TrialResult
 from lstn_search.seeding import seed_of
@@ -40,8 +41,8 @@ def run_trial(
 ) -> tuple[TrialResult, TransformedClassifier | None]:
     """Train and measure one architecture: its result, and the trained model (None when it failed).
 
-    `warm` is None for the paper's protocol, which starts from scratch. A loss that is no longer finite ends the trial
-    as a recorded failure.
+    `warm` is None for the paper's protocol, which starts from scratch. A loss, weight or theta that is no longer finite
+    ends the trial as a recorded failure. Raises ArchError when `arch` cannot be built at the trial's size.
     """
     start = time.perf_counter()
     columns: dict[str, Any] = {}
@@ -66,7 +67,10 @@ def run_trial(
 def run_reference(
     bench: Workbench, warm: Warm | None, *, oracle: bool, on_stage: OnStage | None = None
 ) -> tuple[TrialResult, TransformedClassifier]:
-    """The control, or the oracle: the trial's joint training without a localizer, on the same batches and warps."""
+    """The control, or the oracle: the trial's joint training without a localizer, on the same batches and warps.
+
+    Raises SettingError when the training diverges: then nothing could be compared with it.
+    """
     start = time.perf_counter()
     backbone = bench.build_backbone() if warm is None else warm.backbone(bench)
     training = JointTraining(bench, None, backbone, view=bench.view, undo=oracle, average=warm is not None)
@@ -74,7 +78,13 @@ def run_reference(
     if warm is not None:
         frozen, _ = bench.evaluate(training.model, bench.dataset.val_I, view=bench.view, undo=oracle)
         frozen_top1 = frozen.top1
-    model, joint = (_run_paper if warm is None else _run_joint)(bench, training, on_stage)
+    try:
+        model, joint = (_run_paper if warm is None else _run_joint)(bench, training, on_stage)
+    except Diverged as error:
+        raise SettingError(
+            f"backbone {bench.task.backbone!r} diverged without a localizer ({error}); choose another --backbone, "
+            f"or a learning rate below {bench.task.lr:g}"
+        ) from None
     columns = joint_columns(joint) | {"frozen_top1": frozen_top1}
     return TrialResult(status="ok", seconds=time.perf_counter() - start, **columns), model
 
@@ -125,7 +135,7 @@ def _run_paper(
     stopping = EarlyStopping(floor_epochs=bench.task.epochs)
     accuracies: list[float] = []
     best: dict[str, torch.Tensor] = {}
-    while len(accuracies) < max(bench.task.max_epochs, bench.task.epochs) and not stopping.should_stop(accuracies):
+    while len(accuracies) < bench.task.max_epochs and not stopping.should_stop(accuracies):
         if on_stage is not None:
             on_stage(f"joint {len(accuracies) + 1}")
         epoch = training.run_epoch(evaluate=True)

@@ -2,8 +2,14 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from lstn_search.references import References
+    from lstn_search.train.warm import Warm
+    from lstn_search.train.workbench import Workbench
 
 # One thread a process, here and in the commands that tests start: two tests' worth of threads on two cores only wait
 # for each other.
@@ -25,3 +31,48 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("LSTN_CACHE_DIR", str(folder))
     return folder
+
+
+# -- a small task, prepared once a session; see small_training.py ------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def small_dataset(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of images, for `folder:PATH`."""
+    from small_training import draw_dataset
+
+    return draw_dataset(tmp_path_factory.mktemp("dots"))
+
+
+@pytest.fixture(scope="session")
+def small_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache folder of the small task."""
+    return tmp_path_factory.mktemp("small-cache")
+
+
+@pytest.fixture(scope="session")
+def bench(small_dataset: Path, small_cache: Path) -> "Workbench":
+    """The small task's workbench, to look at and to train on; not to be changed."""
+    from small_training import small_task
+
+    from lstn_search.train.workbench import Workbench
+
+    return Workbench(small_task(small_dataset), cache_dir=small_cache, progress=False)
+
+
+@pytest.fixture(scope="session")
+def warm(bench: "Workbench", small_cache: Path) -> "Warm":
+    """Its warm backbone, in float32 whatever is faster here and now."""
+    from lstn_search.train.warm import warm_backbone
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lstn_search.train.warm.choose_precision", lambda *args: False)
+        return warm_backbone(bench, small_cache)
+
+
+@pytest.fixture(scope="session")
+def references(bench: "Workbench", warm: "Warm", small_cache: Path) -> "References":
+    """Its control and oracle."""
+    from lstn_search.references import load_references
+
+    return load_references(bench, warm, small_cache, on_stage=lambda stage: None)

@@ -64,9 +64,8 @@ class SearchProgress:
         num_before = sum(bool(entry.results) for entry in run.entries)
         before = f"; {num_before} architectures were trained before" if num_before else ""
         backbone = run.folder.manifest.get("backbone")
-        warm = f"classifier upright {number(backbone['val_clean_top1'])} %, " if backbone else ""
-        frozen = f"under the view {number(backbone['val_top1'])} %" if backbone else "the task is ready"
-        self.console.print(f"{self._clock()}  {warm}{frozen}{before}")
+        warm = f": the classifier alone reaches {number(backbone['val_clean_top1'])} % upright" if backbone else ""
+        self.console.print(f"{self._clock()}  the task is ready{warm}{before}")
         self.console.print("  time  name     GFLOPs     params  epochs  top-1 %  gap %     s", style="bold")
 
     def on_rung(self, run: Run, entry: Entry) -> None:

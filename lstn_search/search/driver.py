@@ -1,7 +1,8 @@
-"""The search itself: prepare the task, keep every worker busy with what the schedule asks for, record what comes back.
+"""The search itself: prepare the task, keep every worker busy with what the schedule asks for, record the results.
 
-The driver never trains: it asks the study, follows the schedule, and hands jobs to an engine. It alone writes the study,
-each finished rung before anything else is done with it, so that a crash at any instant loses only what was in flight.
+The driver never trains: it asks the study, follows the schedule, and hands jobs to an engine. It alone writes the
+study, each finished rung before anything else is done with it, so that a crash at any instant loses only what was in
+flight.
 """
 
 import dataclasses
@@ -11,7 +12,6 @@ from pathlib import Path
 from typing import Protocol
 
 from lstn_search import pareto
-from lstn_search.data.names import check_name
 from lstn_search.errors import LstnError, RunError, SettingError
 from lstn_search.results import References, TrialResult
 from lstn_search.search.engines.base import Ended, Engine, Job, Stage
@@ -59,7 +59,13 @@ class Run:
 
     def pick(self, how: str) -> Entry:
         """`best`, `knee` or `max-gflops=X` of the front. Raises SettingError when the front is empty."""
+        pareto.parse_pick(how)
         offered = [entry for entry in self.entries if entry.on_offer]
+        if not offered:
+            raise SettingError(
+                f"the front of {self.folder.path} is empty: none of its {len(self.entries)} trained architectures is "
+                "within the budget, alive and jointly trained; search on with --resume and more --trials"
+            )
         return offered[pareto.pick([(entry.accuracy, entry.candidate.gflops) for entry in offered], how)]
 
     def find(self, which: str) -> Entry:
@@ -105,7 +111,6 @@ def search(
         raise SettingError(f"minutes must be above 0, got {minutes}")
     if retries < 0:
         raise SettingError(f"retries must be at least 0, got {retries}")
-    check_name(settings.task.dataset)
     check_budget(settings, space)
     start = time.monotonic()
     folder = RunFolder.create(out, settings, resume=resume)
@@ -263,7 +268,7 @@ class _Loop:
             self.watcher.on_rung(self.run, entry)
 
     def _tidy(self, entry: Entry) -> None:
-        """Of an architecture's checkpoints keep the highest one; none of one that is dead, unless it is a seed point."""
+        """Keep an architecture's highest checkpoint only, and none of a dead one unless it is a seed point."""
         is_dead = entry.status in ("inert", "collapsed") and not entry.candidate.is_seed
         for rung in range(entry.rung + is_dead):
             checkpoint_file(self.run.folder.path, entry.candidate.arch, rung).unlink(missing_ok=True)

@@ -150,7 +150,8 @@ def _difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
-    return settings["task"] | {name: value for name, value in settings.items() if name != "task"}
+    task: dict[str, Any] = settings["task"]
+    return task | {name: value for name, value in settings.items() if name != "task"}
 
 
 def _versions() -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The results of one rung, kept in order as they come in, and who of them deserves to climb.
 
 The order is by non-dominated rank of (score up, GFLOPs down), within a rank by what an architecture adds to the
-hypervolume, then by number. The best 1/eta of a rung's results may climb.
+hypervolume, of equals the cheaper first, then by number. The best 1/eta of a rung's results may climb.
 
 The ranks are kept as layers: layer 0 is the front, layer 1 the front of the rest, and so on. In two dimensions a new
 result pushes one contiguous piece of its layer down into the next, which pushes one of that, and so on, so among
@@ -94,38 +94,38 @@ class Rung:
         low, high, cheap, dear = self._bounds
         worst, dearest = low - 0.1 * (high - low or 1.0), dear + 0.1 * (dear - cheap or 1.0)
         points = self._layers[layer]
-        ranked = []
-        for i, (gflops, score, number) in enumerate(points):
-            next_gflops = points[i + 1][0] if i + 1 < len(points) else dearest
-            ranked.append(((score - worst) * (gflops - next_gflops), number))  # the negative, to sort the largest first
-            worst = score
-        return [number for _, number in sorted(ranked)]
+        scores_below = [worst, *(score for _, score, _ in points)]
+        gflops_above = [*(gflops for gflops, _, _ in points[1:]), dearest]
+        gains = [
+            (score - below) * (above - gflops)
+            for (gflops, score, _), below, above in zip(points, scores_below, gflops_above, strict=False)
+        ]
+        ranked = sorted(range(len(points)), key=gains.__getitem__, reverse=True)  # stable also in reverse
+        return [points[i][2] for i in ranked]
 
     def _insert(self, point: Point) -> None:
         """Into the first layer that does not dominate it; what it dominates there sinks a layer, and so on."""
-        gflops, score, _ = point
+        gflops, score, number = point
         first = bisect.bisect_left(self._layers, True, key=lambda layer: not _dominates(layer, gflops, score))
         sinking = [point]
         for depth in range(first, len(self._layers)):
             layer = self._layers[depth]
             start = bisect.bisect_left(layer, (sinking[0][0],))
-            if start < len(layer) and layer[start][:2] == sinking[0][:2]:  # the same point again sinks nothing
-                stop = start
-            else:
-                score = sinking[-1][1]
-                stop = start
-                while stop < len(layer) and layer[stop][1] <= score:
-                    stop += 1
+            if start < len(layer) and layer[start][:2] == (gflops, score):  # the same point again: nothing sinks
+                bisect.insort(layer, point)
+                self._layer_of[number] = depth
+                return
+            stop, highest = start, sinking[-1][1]
+            while stop < len(layer) and layer[stop][1] <= highest:
+                stop += 1
             sunk = layer[start:stop]
             layer[start:stop] = sinking
-            for _, _, number in sinking:
-                self._layer_of[number] = depth
+            self._layer_of |= {number: depth for _, _, number in sinking}
             if not sunk:
                 return
             sinking = sunk
         self._layers.append(sinking)
-        for _, _, number in sinking:
-            self._layer_of[number] = len(self._layers) - 1
+        self._layer_of |= {number: len(self._layers) - 1 for _, _, number in sinking}
 
 
 def _dominates(layer: list[Point], gflops: float, score: float) -> bool:

@@ -8,11 +8,11 @@ The answer depends on the results alone, not on how they came about: a schedule 
 as the interrupted one would have.
 """
 
+import bisect
 import dataclasses
 import math
 from typing import Literal
 
-from lstn_search import pareto
 from lstn_search.search.ladder import Ladder
 from lstn_search.search.rung import Rung, Standing
 
@@ -61,6 +61,7 @@ class Schedule:
         self._seeds: list[Runner] = []
         self._rungs = [Rung() for _ in range(ladder.top)]  # nobody climbs from the top
         self._climbers: dict[int, int | None] = {}  # the answers of rungs that have not changed since
+        self._joint: list[Runner] = []  # with a joint result and on offer, cheapest first
         self._front: list[Runner] | None = None
 
     def start(self, number: int, *, gflops: float, is_seed: bool = False, on_offer: bool = True) -> None:
@@ -90,7 +91,9 @@ class Schedule:
                 may_climb = runner.on_offer and runner.alive
                 self._rungs[rung].add(Standing(number=number, score=score, gflops=runner.gflops, may_climb=may_climb))
                 self._climbers.pop(rung, None)
-        if rung > 0:
+        if rung > 0 and runner.on_offer:
+            if rung == 1:
+                bisect.insort(self._joint, runner, key=lambda other: (other.gflops, other.number))
             self._front = None
 
     def next(self, *, may_propose: bool) -> Step | None:
@@ -132,9 +135,14 @@ class Schedule:
         best of recover is sent on, so that a search whose architectures are alive does not end without a front.
         """
         if self._front is None:
-            joint = [r for r in self.runners.values() if r.on_offer and r.alive and r.next_rung > 1]
-            joint.sort(key=lambda runner: runner.number)  # of equal points the first stays, however they came in
-            self._front = [joint[i] for i in pareto.front([(runner.scores[-1], runner.gflops) for runner in joint])]
+            self._front = []
+            best = -math.inf
+            for runner in self._joint:  # as `pareto.front` does, which would sort thousands anew after each result
+                if runner.alive and runner.scores[-1] > best:
+                    best = runner.scores[-1]
+                    if self._front and self._front[-1].gflops == runner.gflops:
+                        self._front.pop()
+                    self._front.append(runner)
         if self._front or self.num_in_flight:
             return self._front
         return [self.runners[number] for number in self._rungs[0].order()]

@@ -145,10 +145,8 @@ class Study:
                 directions=["maximize", "minimize"],
                 load_if_exists=True,
             )
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                self._study.set_metric_names([score_name(self.settings), "GFLOPs"])
-                self._rungs.set_metric_names(["accuracy under the view", "GFLOPs"])
+            self._study.set_metric_names([score_name(self.settings), "GFLOPs"])
+            self._rungs.set_metric_names(["accuracy under the view", "GFLOPs"])
             trials = self._study.get_trials(deepcopy=False)
             self.history = _read_rungs(self._rungs)
             self.entries = _entries(self.settings, trials, self.history)
@@ -399,11 +397,12 @@ def _make_candidate(settings: SearchSettings, number: int, name: str, arch: Arch
 
 @contextlib.contextmanager
 def _using(folder: RunFolder) -> Iterator[None]:
-    """SQLite's troubles (a full disk, a damaged file) as one line for the user."""
+    """SQLite's troubles (a full disk, a damaged file) as one line for the user; Optuna's warnings are not for them."""
     import sqlalchemy.exc
 
     try:
-        yield
+        with warnings.catch_warnings(action="ignore"):
+            yield
     except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
         cause = error.__cause__ or error
         reason = str(getattr(cause, "orig", None) or cause).splitlines()[0]

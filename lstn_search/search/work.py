@@ -184,10 +184,5 @@ def _facts(bench: Workbench, warm: Warm | None) -> dict[str, object]:
         "autocast": bench.use_autocast,
     }
     if warm is not None:
-        facts["backbone"] = {
-            "val_clean_top1": warm.val_clean.top1,
-            "val_top1": warm.val_view.top1,
-            "seconds": warm.seconds,
-            "key": warm.key,
-        }
+        facts["backbone"] = {"val_clean_top1": warm.val_clean.top1, "seconds": warm.seconds, "key": warm.key}
     return facts

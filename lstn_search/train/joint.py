@@ -58,7 +58,7 @@ class Joint:
 
 
 class JointTraining:
-    """A training that runs epoch by epoch, can be saved after any of them and continued."""
+    """A training that runs epoch by epoch and can stop, be measured and go on after any of them."""
 
     def __init__(
         self,
@@ -79,6 +79,7 @@ class JointTraining:
         groups: list[dict[str, Any]] = [{"params": list(backbone.parameters()), "lr": task.lr}]
         if localizer is not None:
             groups.append({"params": list(localizer.parameters()), "lr": task.lr * task.localizer_lr_scale})
+        self.base_lrs = [group["lr"] for group in groups]
         self.optimizer = torch.optim.Adam(groups, betas=(0.9, 0.999), fused=True)
         self.averaged: AveragedModel | None = None
         if average:
@@ -97,7 +98,7 @@ class JointTraining:
         return self.averaged.module
 
     def run_epoch(self, *, evaluate: bool = False) -> Epoch:
-        """Train one more epoch. Raises Diverged when the loss stops being finite."""
+        """Train one more epoch. Raises Diverged when loss, weights or theta stop being finite."""
         start = time.perf_counter()
         number = len(self.epochs) + 1
         torch.manual_seed(seed_of(self.bench.task.seed, self.stage, "layers", number))  # dropout and the like
@@ -112,6 +113,9 @@ class JointTraining:
         train_loss = total_loss.item() / self.bench.batches_per_epoch
         if not math.isfinite(train_loss):
             raise Diverged(f"the loss is {train_loss} in {self.stage} epoch {number}")
+        if not bool(nn.utils.get_total_norm([weight.detach() for weight in self.model.parameters()]).isfinite()):
+            raise Diverged(f"the weights are not finite after {self.stage} epoch {number}")
+        health = self._examine(torch.cat(thetas)) if thetas else None
         val = None
         if evaluate:
             val, _ = self.bench.evaluate(self.evaluated, self.bench.dataset.val_I, view=self.view, undo=self.undo)
@@ -119,7 +123,7 @@ class JointTraining:
             number=number,
             seconds=time.perf_counter() - start,
             train_loss=train_loss,
-            health=examine(torch.cat(thetas)) if thetas else None,
+            health=health,
             val=val,
         )
         self.epochs.append(epoch)
@@ -128,12 +132,11 @@ class JointTraining:
     def _step(
         self, x_BCHW: torch.Tensor, labels_B: torch.Tensor, drawn_B23: torch.Tensor | None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        task = self.bench.task
         if self.undo and drawn_B23 is not None:
             x_BCHW = warp(x_BCHW, invert(drawn_B23))
         warmup = min(1.0, (self.num_steps + 1) / WARMUP_STEPS) if self.averaged is not None else 1.0
-        for group, scale in zip(self.optimizer.param_groups, (1.0, task.localizer_lr_scale), strict=False):
-            group["lr"] = task.lr * scale * warmup
+        for group, lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
+            group["lr"] = lr * warmup
         with self.bench.autocast():
             logits_BK, theta_B23 = self.model(x_BCHW)
         loss = F.cross_entropy(logits_BK.float(), labels_B)
@@ -173,8 +176,18 @@ class JointTraining:
             for row in state["epochs"]
         ]
 
+    def _examine(self, theta_N23: torch.Tensor) -> Health:
+        if not bool(theta_N23.isfinite().all()):
+            raise Diverged(
+                f"theta is not finite after {self.stage} epoch {self.num_steps // self.bench.batches_per_epoch}"
+            )
+        return examine(theta_N23)
+
     def measure(self) -> Joint:
-        """Validation accuracy under the view and upright, and theta's health, of the weights that count."""
+        """Validation accuracy under the view and upright, and theta's health, of the weights that count.
+
+        Raises Diverged when theta is not finite.
+        """
         start = time.perf_counter()
         bench, val_I = self.bench, self.bench.dataset.val_I
         val, theta_N23 = bench.evaluate(self.evaluated, val_I, view=self.view, undo=self.undo)
@@ -185,5 +198,5 @@ class JointTraining:
             seconds=seconds,
             val=val,
             val_clean=val_clean,
-            health=None if theta_N23 is None else examine(theta_N23),
+            health=None if theta_N23 is None else self._examine(theta_N23),
         )

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from filelock import FileLock
 from torch import nn
 
 from lstn_search.errors import CheckpointError, SettingError
+from lstn_search.memo import locked, writing_to
 from lstn_search.seeding import seed_of
 from lstn_search.train.workbench import Scores, Workbench
 from lstn_search.transformer import TransformedClassifier
 from lstn_search.weights import load_weights, save_weights, write_atomically
 
-__all__ = ["RECIPE_VERSION", "Warm", "choose_precision", "load_warm", "warm_backbone"]
+__all__ = ["RECIPE_VERSION", "Warm", "choose_precision", "load_warm", "warm_backbone", "warm_key"]
 
 RECIPE_VERSION = 1
 """Part of every cache key; raise it when a change to training changes what comes out."""
@@ -38,8 +38,7 @@ class Warm:
 
     weights: dict[str, torch.Tensor]
     val_clean: Scores
-    val_view: Scores
-    """The same frozen weights on the warped validation images: what a localizer starts from."""
+    """Of the upright validation images; under the view it is the control's `frozen_top1`."""
     use_autocast: bool
     seconds: float
     key: str
@@ -57,9 +56,9 @@ class Warm:
 
 
 def warm_key(bench: Workbench) -> str:
-    """The name of the warm backbone: everything it depends on."""
+    """The name of the warm backbone: everything it depends on. It sees upright images, so no view."""
     return bench.task.key(
-        *("backbone", "trial_size", "warm_epochs", "batch_size", "seed", "view", "view_strength"),
+        *("backbone", "trial_size", "warm_epochs", "batch_size", "seed"),
         fingerprint=bench.dataset.fingerprint,
         device=bench.device.type,
         recipe=RECIPE_VERSION,
@@ -73,31 +72,33 @@ def load_warm(bench: Workbench, cache_dir: Path) -> Warm | None:
     if not facts_file.exists():
         return None
     try:
-        facts = json.loads(facts_file.read_text())
+        facts = json.loads(facts_file.read_text(encoding="utf-8"))
         return Warm(
             weights=load_weights(weights_file),
             val_clean=Scores(**facts["val_clean"]),
-            val_view=Scores(**facts["val_view"]),
             use_autocast=facts["use_autocast"],
             seconds=facts["seconds"],
             key=key,
         )
-    except (CheckpointError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:  # ValueError: also a CheckpointError
         _log.warning("the cached backbone %s cannot be read (%s); it is trained again", key[:12], error)
         return None
 
 
 def warm_backbone(bench: Workbench, cache_dir: Path, *, on_epoch: Callable[[int], None] | None = None) -> Warm:
-    """The task's warm backbone, from the cache or trained now; sets the workbench's precision to the one it chose."""
+    """The task's warm backbone, from the cache or trained now; sets the workbench's precision to the one it chose.
+
+    Raises SettingError when its training diverges, DataError when the cache cannot be written.
+    """
     facts_file, weights_file = _files(cache_dir, warm_key(bench))
-    facts_file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(facts_file.with_suffix(".lock")):
+    with locked(facts_file.parent, warm_key(bench)):
         warm = load_warm(bench, cache_dir)
         if warm is None:
             warm = _train(bench, on_epoch)
-            save_weights(weights_file, warm.weights)
-            facts = {name: value for name, value in dataclasses.asdict(warm).items() if name != "weights"}
-            write_atomically(facts_file, json.dumps(facts, indent=2).encode())
+            facts = dataclasses.asdict(dataclasses.replace(warm, weights={}))
+            with writing_to(facts_file.parent):
+                save_weights(weights_file, warm.weights)
+                write_atomically(facts_file, json.dumps(facts, indent=2).encode())
     bench.use_autocast = warm.use_autocast
     return warm
 
@@ -153,11 +154,9 @@ def _train(bench: Workbench, on_epoch: Callable[[int], None] | None) -> Warm:
         if on_epoch is not None:
             on_epoch(epoch)
     model = TransformedClassifier(None, backbone)
-    val_I = bench.dataset.val_I
     return Warm(
         weights=backbone.state_dict(),
-        val_clean=bench.evaluate(model, val_I, view=None)[0],
-        val_view=bench.evaluate(model, val_I, view=bench.view)[0],
+        val_clean=bench.evaluate(model, bench.dataset.val_I, view=None)[0],
         use_autocast=bench.use_autocast,
         seconds=time.perf_counter() - start,
         key=warm_key(bench),

@@ -1,0 +1,79 @@
+"""A task that a small localizer learns in seconds: images with a colour ramp, which tells how they were warped, and a
+dot, whose place is the class. Turned or moved, the dot says another class, so undoing the warp is worth a lot."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import nn
+
+from lstn_search.arch import Arch, Head, Layer
+from lstn_search.results import TrialResult
+from lstn_search.task import Task
+
+__all__ = ["ARCH", "IMAGES", "OTHER_ARCH", "SIZE_PX", "draw_dataset", "same_numbers", "small_task", "state_of"]
+
+SIZE_PX = 24
+CLASSES = 6
+IMAGES = {"train": 60, "val": 20, "test": 10}
+"""Of each class."""
+
+ARCH = Arch(
+    layers=(
+        Layer(out_channels=8, kernel=3, stride=2, padding=1, norm="conv-bn-act"),
+        Layer(out_channels=8, kernel=3, stride=2, padding=1, norm="conv-bn-act"),
+    ),
+    head=Head(pool_to=3, hidden=32),
+)
+OTHER_ARCH = Arch(layers=(Layer(out_channels=4, kernel=5, stride=3),), head=Head(pool_to=2, hidden=0))
+
+
+def draw_dataset(root: Path) -> Path:
+    """root/{train,val,test}/<class>/<number>.png"""
+    rng = np.random.RandomState(0)
+    for part, count in IMAGES.items():
+        for label in range(CLASSES):
+            folder = root / part / f"dot at {60 * label} degrees"
+            folder.mkdir(parents=True)
+            for number in range(count):
+                Image.fromarray(_draw(label, rng)).save(folder / f"{number}.png")
+    return root
+
+
+def _draw(label: int, rng: np.random.RandomState) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    across = (np.arange(SIZE_PX) + 0.5) / SIZE_PX * 2 - 1
+    x, y = np.meshgrid(across, across)
+    angle = 2 * math.pi * label / CLASSES + rng.uniform(-0.2, 0.2)
+    dot = np.hypot(x - 0.45 * math.cos(angle), y - 0.45 * math.sin(angle)) < 0.2
+    channels = np.stack([128 + 100 * x, 128 + 100 * y, np.where(dot, 240.0, 20.0)], axis=2)
+    return np.clip(channels + rng.normal(0, 8, channels.shape), 0, 255).astype(np.uint8)
+
+
+def small_task(dataset: Path, **settings: Any) -> Task:
+    """The task of the session's workbench, or one like it."""
+    defaults = {
+        "image_size": 2 * SIZE_PX,
+        "trial_size": SIZE_PX,
+        "backbone": "test_byobnet",
+        "recover_steps": 150,
+        "epochs": 2,
+        "warm_epochs": 6,
+        "batch_size": 40,
+        "device": "cpu",
+    }
+    return Task(**{"dataset": f"folder:{dataset}", **defaults, **settings})
+
+
+def same_numbers(result: TrialResult) -> dict[str, Any]:
+    """What has to be the same in every run: everything but the seconds."""
+    columns = result.to_dict()
+    columns["history"] = [{k: v for k, v in row.items() if k != "seconds"} for row in columns["history"]]
+    return {name: value for name, value in columns.items() if "seconds" not in name}
+
+
+def state_of(module: nn.Module) -> dict[str, torch.Tensor]:
+    """A copy of a module's parameters and buffers."""
+    return {name: tensor.detach().clone() for name, tensor in module.state_dict().items()}

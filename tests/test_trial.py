@@ -1,0 +1,257 @@
+"""Trials and references: the same numbers every time, failures by name, the paper's protocol as the paper has it."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_training import ARCH, OTHER_ARCH, same_numbers, small_task, state_of
+
+from lstn_search.arch import Arch, Layer
+from lstn_search.errors import ArchError, SettingError
+from lstn_search.references import References, load_references, reference_key
+from lstn_search.results import TrialResult
+from lstn_search.train.joint import Epoch, JointTraining
+from lstn_search.train.warm import Warm
+from lstn_search.train.workbench import Workbench
+from lstn_search.transformer import TransformedClassifier
+from lstn_search.trial import run_reference, run_trial
+
+Make = Callable[..., Workbench]
+Trained = tuple[TrialResult, TransformedClassifier]
+
+
+@pytest.fixture
+def make(bench: Workbench, small_cache: Path) -> Make:
+    """The small task's workbench with other settings, anew."""
+
+    def make(**settings: Any) -> Workbench:
+        return Workbench(dataclasses.replace(bench.task, **settings), cache_dir=small_cache, progress=False)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def trained(bench: Workbench, warm: Warm) -> Trained:
+    result, model = run_trial(bench, ARCH, warm)
+    assert model is not None
+    return result, model
+
+
+# -- the recover protocol ----------------------------------------------------------------------------------------------
+
+
+def test_a_trial_beats_the_control_before_and_after_joint_training(trained: Trained, references: References) -> None:
+    result, control, oracle = trained[0], references.control, references.oracle
+    assert result.status == "ok" and result.reason == ""
+    for column in ("frozen_top1", "val_top1"):
+        assert getattr(control, column) + 10 < getattr(result, column)
+        assert getattr(control, column) + 10 < getattr(oracle, column)
+    assert result.epochs == len(result.history) == 2
+    assert result.alignment_mse is not None and result.alignment_mse < 0.02
+    assert None not in dataclasses.asdict(result).values()
+
+
+def test_the_model_that_comes_back_is_the_one_that_was_measured(bench: Workbench, trained: Trained) -> None:
+    result, model = trained
+    under_view, _ = bench.evaluate(model, bench.dataset.val_I, view=bench.view)
+    upright, _ = bench.evaluate(model, bench.dataset.val_I, view=None)
+    assert (under_view.top1, under_view.top5) == (result.val_top1, result.val_top5)
+    assert (upright.top1, upright.top5) == (result.val_clean_top1, result.val_clean_top5)
+
+
+def test_the_same_trial_gives_the_same_numbers(bench: Workbench, warm: Warm, trained: Trained) -> None:
+    run_trial(bench, OTHER_ARCH, warm)  # another one in between changes nothing
+    again, model = run_trial(bench, ARCH, warm)
+    assert same_numbers(again) == same_numbers(trained[0])
+    assert model is not None
+    weights = state_of(trained[1])
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in state_of(model).items())
+
+
+def test_another_seed_gives_other_numbers(make: Make, warm: Warm, trained: Trained) -> None:
+    other, _ = run_trial(make(seed=1), ARCH, warm)
+    assert same_numbers(other) != same_numbers(trained[0])
+
+
+def test_a_result_is_written_as_json_and_read_back(trained: Trained) -> None:
+    text = json.dumps(trained[0].to_dict(), allow_nan=False)
+    assert TrialResult.from_dict(json.loads(text)) == trained[0]
+
+
+def test_stages_are_told_in_order(make: Make, warm: Warm) -> None:
+    stages: list[str] = []
+    run_trial(make(recover_steps=2), OTHER_ARCH, warm, on_stage=stages.append)
+    assert stages == ["recover", "joint 1/2", "joint 2/2"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"), [({"recover_lr": 1e30}, "recover loss is"), ({"lr": 1e30, "recover_steps": 10}, "the loss")]
+)
+def test_what_diverges_is_a_recorded_failure(settings: dict[str, Any], reason: str, make: Make, warm: Warm) -> None:
+    result, model = run_trial(make(**settings), ARCH, warm)
+    assert model is None
+    assert result.status == "failed"
+    assert reason in result.reason and "\n" not in result.reason
+    assert result.val_top1 is None
+    assert (result.frozen_top1 is None) is ("recover_lr" in settings)  # what was measured before is kept
+    json.dumps(result.to_dict(), allow_nan=False)
+
+
+def test_a_localizer_that_learns_nothing_is_named(make: Make, warm: Warm) -> None:
+    result, model = run_trial(make(recover_lr=1e-12, localizer_lr_scale=1e-9, epochs=1), ARCH, warm)
+    assert model is not None
+    assert result.status == "inert"
+    assert result.spread is not None and result.spread < 1e-3
+
+
+def test_a_localizer_that_runs_away_is_named(make: Make, warm: Warm) -> None:
+    """Its loss stays finite: the sampler shows zeros and the classifier guesses."""
+    result, _ = run_trial(make(recover_steps=5, localizer_lr_scale=3e4, epochs=1), OTHER_ARCH, warm)
+    assert result.status == "collapsed"
+    json.dumps(result.to_dict(), allow_nan=False)
+
+
+def test_an_architecture_too_large_for_the_image_is_refused(bench: Workbench, warm: Warm) -> None:
+    with pytest.raises(ArchError, match="image size 24"):
+        run_trial(bench, Arch(layers=(Layer(out_channels=2, kernel=5, stride=4),) * 3), warm)
+
+
+# -- references --------------------------------------------------------------------------------------------------------
+
+
+def test_references_start_from_the_frozen_backbone(bench: Workbench, warm: Warm, references: References) -> None:
+    model = TransformedClassifier(None, warm.backbone(bench))
+    for reference, undo in ((references.control, False), (references.oracle, True)):
+        frozen, _ = bench.evaluate(model, bench.dataset.val_I, view=bench.view, undo=undo)
+        assert reference.frozen_top1 == frozen.top1
+        assert reference.status == "ok"
+        assert reference.spread is None
+
+
+def test_references_are_trained_once(
+    bench: Workbench, warm: Warm, references: References, small_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(JointTraining, "run_epoch", lambda *args: pytest.fail("trained again"))
+    assert load_references(bench, warm, small_cache, on_stage=lambda stage: None) == references
+
+
+def test_their_key_is_another_for_what_they_depend_on_and_the_same_for_the_rest(
+    bench: Workbench, make: Make, warm: Warm
+) -> None:
+    key = reference_key(bench, warm)
+    for same in ({"recover_steps": 9, "recover_lr": 0.1}, {"localizer_lr_scale": 1.0}, {"image_size": 99}):
+        assert reference_key(make(**same), warm) == key, same
+    for other in (
+        {"seed": 1},
+        {"epochs": 3},
+        {"view_strength": 0.5},
+        {"warm_epochs": 7},
+        {"lr": 0.1},
+        {"split_seed": 1},
+    ):
+        assert reference_key(make(**other), warm) != key, other
+    half = make()
+    half.use_autocast = True
+    assert reference_key(half, warm) != key
+
+
+def test_without_a_view_there_is_no_gap(make: Make, warm: Warm, tmp_path: Path) -> None:
+    upright = make(view="none", epochs=1)
+    references = load_references(upright, warm, tmp_path, on_stage=lambda stage: None)
+    assert references.oracle == references.control
+    assert references.gap_closed(99.0) is None
+
+
+def test_the_gap_closed_is_a_share_in_percent() -> None:
+    control, oracle = (TrialResult(status="ok", val_top1=value) for value in (40.0, 80.0))
+    references = References(control=control, oracle=oracle)
+    cases = {40.0: 0, 50.0: 25, 80.0: 100, 90.0: 125, 30.0: -25}
+    assert {top1: references.gap_closed(top1) for top1 in cases} == cases
+    assert references.gap_closed(None) is None
+    assert References(control=oracle, oracle=control).gap_closed(60.0) is None
+
+
+def test_a_control_that_diverges_is_one_line(make: Make, warm: Warm) -> None:
+    with pytest.raises(SettingError, match="'test_byobnet' diverged without a localizer .*choose another --backbone"):
+        run_reference(make(lr=1e30), warm, oracle=False)
+
+
+# -- the paper's protocol ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def paper(small_dataset: Path, small_cache: Path) -> Workbench:
+    settings = {"view": "none", "localizer_lr_scale": 1.0, "epochs": 1, "max_epochs": 3, "batch_size": 20}
+    return Workbench(small_task(small_dataset, protocol="paper", **settings), cache_dir=small_cache, progress=False)
+
+
+def test_the_paper_trains_from_scratch_at_a_constant_rate_without_averaging(
+    paper: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings: list[JointTraining] = []
+    rates: set[float] = set()
+    plain = JointTraining.run_epoch
+
+    def run_epoch(self: JointTraining, **options: Any) -> Epoch:
+        if not self.epochs:
+            trainings.append(self)
+            start = state_of(self.model.backbone)
+            assert all(torch.equal(start[name], tensor) for name, tensor in state_of(paper.build_backbone()).items())
+            self.optimizer.register_step_post_hook(lambda adam, *_: rates.update(g["lr"] for g in adam.param_groups))
+        return plain(self, **options)
+
+    monkeypatch.setattr(JointTraining, "run_epoch", run_epoch)
+    result, _ = run_trial(paper, ARCH, None)
+    (training,) = trainings
+    assert training.averaged is None
+    assert isinstance(training.optimizer, torch.optim.Adam)
+    assert all(group["betas"] == (0.9, 0.999) for group in training.optimizer.param_groups)
+    assert rates == {1e-3}
+    assert training.num_steps == result.epochs * 360 // 20  # type: ignore[operator]
+    assert (result.recover_steps, result.alignment_mse, result.frozen_top1) == (None, None, None)
+    assert result.val_clean_top1 == result.val_top1
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "floor", "num_epochs", "best"),
+    [
+        ([30.0, 60.0, 50.0], 1, 3, 2),  # max_epochs ends it; the second was best
+        ([60.0, 60.0, 50.0], 1, 3, 1),  # of equal ones the first
+        ([50.0, 70.0, *[60.0] * 18], 1, 12, 2),  # ten level epochs
+        ([50.0, 70.0, *[60.0] * 18], 15, 15, 2),  # not before the floor
+    ],
+)
+def test_the_paper_stops_early_and_keeps_the_best_epoch(
+    accuracies: list[float], floor: int, num_epochs: int, best: int, paper: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The epochs are played; everything that decides is real."""
+    task = dataclasses.replace(paper.task, epochs=floor, max_epochs=len(accuracies))
+    monkeypatch.setattr(paper, "task", task)
+
+    def play(self: JointTraining, *, evaluate: bool) -> Epoch:
+        assert evaluate
+        number = len(self.epochs) + 1
+        with torch.no_grad():
+            next(self.model.backbone.parameters()).fill_(number)
+        scores, _ = paper.evaluate(self.model, paper.dataset.val_I, view=None)
+        val = dataclasses.replace(scores, top1=accuracies[number - 1])
+        self.epochs.append(Epoch(number=number, seconds=0.0, train_loss=1.0, health=None, val=val))
+        return self.epochs[-1]
+
+    monkeypatch.setattr(JointTraining, "run_epoch", play)
+    result, model = run_trial(paper, ARCH, None)
+    assert model is not None
+    assert result.epochs == num_epochs
+    assert [row["val_top1"] for row in result.history] == accuracies[:num_epochs]
+    assert next(model.backbone.parameters()).unique().tolist() == [best]
+
+
+def test_the_papers_control_is_trained_the_same_way(paper: Workbench) -> None:
+    result, model = run_reference(paper, None, oracle=False)
+    assert model.transformer is None
+    assert result.val_top1 == max(row["val_top1"] for row in result.history)
+    assert result.frozen_top1 is None
