@@ -13,7 +13,8 @@ from lstn_search import pareto
 from lstn_search.cli import app, bench
 from lstn_search.errors import SettingError
 from lstn_search.search.ladder import Ladder
-from lstn_search.search.simulate import BUDGET_GFLOPS, STRATEGIES, Accuracy, Strategy, Timing, World, simulate
+from lstn_search.search.simulate import STRATEGIES, Strategy, simulate
+from lstn_search.search.world import BUDGET_GFLOPS, Accuracy, Timing, World
 
 SIZES = (1, 3, 16, 128)
 

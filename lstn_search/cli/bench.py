@@ -10,7 +10,8 @@ from lstn_search.errors import SettingError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from lstn_search.search.simulate import Outcome, World
+    from lstn_search.search.simulate import Outcome
+    from lstn_search.search.world import World
 
 __all__ = ["register"]
 
@@ -46,7 +47,8 @@ def _scale(
     from rich.console import Console
 
     from lstn_search.search.ladder import Ladder
-    from lstn_search.search.simulate import STRATEGIES, Timing, World, simulate
+    from lstn_search.search.simulate import STRATEGIES, simulate
+    from lstn_search.search.world import Timing, World
 
     sizes = _sizes(workers)
     timing = Timing(recover_seconds=recover_seconds, epoch_seconds=epoch_seconds, driver_seconds=driver_seconds)
@@ -75,7 +77,7 @@ def _sizes(text: str) -> list[int]:
 
 def _clusters_table(outcomes: "list[list[Outcome]]", world: "World") -> "Table":
     epochs = ", ".join(map(str, world.ladder.epochs))
-    table = _table("workers", "ladder", "on the front", "jobs", f"climbed to {epochs}", "halving", "no ladder")
+    table = _table("workers", "ladder", "on front", "jobs", f"climbed to {epochs}", "halving", "no ladder")
     table.columns[4].no_wrap = False
     table.title = (
         f"{len(world.networks):,} architectures, seed {world.seed}: time, and share of it that workers were busy"
@@ -86,19 +88,19 @@ def _clusters_table(outcomes: "list[list[Outcome]]", world: "World") -> "Table":
             _used(ladder),
             f"{ladder.front_share:.2%}",
             f"{ladder.num_jobs:,}",
-            ", ".join(f"{count:,}" for count in ladder.rung_runs[1:]),
+            " ".join(f"{count:,}" for count in ladder.rung_runs[1:]),
             _used(halving),
             _used(straight),
         )
     table.caption = (
         "ladder: asynchronous, as a search runs it; halving: every rung waits for the one below; "
-        "no ladder: all to the top\non the front: share of the ladder's compute spent on the final front"
+        "no ladder: all to the top\non front: share of the ladder's compute spent on the final front"
     )
     return table
 
 
 def _strategies_table(outcomes: "list[Outcome]", world: "World") -> "Table":
-    table = _table("<strategy", "compute", "to the top", "front", "on the front", "hypervolume", "failed attempts")
+    table = _table("<strategy", "compute", "to the top", "front", "on front", "hypervolume", "failed attempts")
     size = outcomes[0].num_workers
     table.title = f"What the compute buys, on {size:,} worker{'s' if size > 1 else ''}"
     for outcome in outcomes:
@@ -116,7 +118,7 @@ def _strategies_table(outcomes: "list[Outcome]", world: "World") -> "Table":
 
 
 def _used(outcome: "Outcome") -> str:
-    return f"{_duration(outcome.makespan_seconds)}  {outcome.utilisation:5.1%}"
+    return f"{_duration(outcome.makespan_seconds)} {outcome.utilisation:6.1%}"
 
 
 def _duration(seconds: float) -> str:
