@@ -146,7 +146,7 @@ def test_the_loss_of_an_epoch_is_the_mean_over_its_batches(bench: Workbench, sta
         seen.append(loss.item())
         return loss, theta_B23
 
-    training._step = step  # type: ignore[method-assign]
+    training._step = step  # type: ignore[method-assign, assignment]
     assert training.run_epoch().train_loss == pytest.approx(sum(seen) / bench.batches_per_epoch, rel=1e-5)
 
 

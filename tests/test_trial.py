@@ -176,7 +176,7 @@ def test_the_gap_closed_is_a_share_in_percent() -> None:
 
 
 def test_a_control_that_diverges_is_one_line(make: Make, warm: Warm) -> None:
-    with pytest.raises(SettingError, match="'test_byobnet' diverged without a localizer .*choose another --backbone"):
+    with pytest.raises(SettingError, match=r"'test_byobnet' diverged without a localizer .*choose another --backbone"):
         run_reference(make(lr=1e30), warm, oracle=False)
 
 

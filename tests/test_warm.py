@@ -163,7 +163,7 @@ def test_the_faster_precision_is_chosen(make: Make, faster: bool, monkeypatch: p
 
 def test_a_backbone_that_diverges_is_one_line(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warm_module, "PEAK_LR", 1e30)
-    with pytest.raises(SettingError, match="backbone 'test_byobnet' diverged in epoch 1.*choose another --backbone"):
+    with pytest.raises(SettingError, match=r"backbone 'test_byobnet' diverged in epoch 1.*choose another --backbone"):
         warm_backbone(make(warm_epochs=1), tmp_path)
     assert not list(tmp_path.glob("backbones/*.safetensors"))
 

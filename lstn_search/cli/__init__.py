@@ -7,7 +7,7 @@ from typing import NoReturn
 
 import typer
 
-from lstn_search.cli import describe, evaluate, export, paper, search
+from lstn_search.cli import bench, describe, evaluate, export, paper, search
 from lstn_search.errors import LstnError
 
 __all__ = ["app", "main"]
@@ -22,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for module in (search, evaluate, export, describe, paper):
+for module in (search, evaluate, export, describe, paper, bench):
     module.register(app)
 
 
