@@ -32,13 +32,13 @@ class WorkerSetup:
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
 class Job:
-    """One rung of one architecture; or the preparation of the task, its control or its oracle, for all rungs."""
+    """One rung of one architecture, or the preparation of the task."""
 
-    kind: Literal["prepare", "control", "oracle", "rung"]
+    kind: Literal["prepare", "rung"]
     name: str
     """For people: the seed point's name, t7, …"""
     arch: Arch | None = None
-    """None for the other kinds."""
+    """None for the preparation."""
     rung: int = 0
     attempt: int = 1
 
@@ -58,7 +58,7 @@ class Ended:
     job: Job
     result: TrialResult | None = None
     facts: dict[str, object] | None = None
-    """What a job of another kind found out, as JSON types."""
+    """What the preparation found out, for the manifest."""
     user_error: str | None = None
     """One line of an LstnError: the search cannot go on."""
     died: str | None = None
