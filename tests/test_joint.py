@@ -11,6 +11,7 @@ import torch
 from small_training import ARCH, state_of
 from torch import nn
 
+from lstn_search.data.views import invert
 from lstn_search.train.health import examine
 from lstn_search.train.joint import AVERAGE_DECAY, JointTraining
 from lstn_search.train.recovery import Diverged
@@ -170,6 +171,34 @@ def test_the_oracle_learns_more_than_the_control(start: Start) -> None:
         training.run_epoch()
         accuracies.append(training.measure().val.top1)
     assert accuracies[1] > accuracies[0] + 10
+
+
+def test_the_oracle_is_trained_on_images_whose_warp_was_undone(bench: Workbench, start: Start) -> None:
+    training = start(None, undo=True)
+    seen: list[torch.Tensor] = []
+    training.model.backbone.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach().clone()))
+    training.run_epoch()
+    for x_BCHW, batch in zip(seen, bench.train_batches("joint", 1, bench.view), strict=True):
+        assert batch.drawn_B23 is not None
+        assert torch.equal(x_BCHW, warp(batch.x_BCHW, invert(batch.drawn_B23)))
+
+
+def test_an_epoch_that_is_evaluated_is_evaluated_by_the_weights_that_count(start: Start) -> None:
+    training = start(None)
+    assert training.run_epoch(evaluate=True).val == training.measure().val
+    training.model.load_state_dict({name: 0 * tensor for name, tensor in state_of(training.model).items()})
+    assert training.measure().val == training.epochs[0].val
+
+
+def test_dropout_draws_the_same_whatever_was_drawn_before(bench: Workbench, small_cache: Path) -> None:
+    task = dataclasses.replace(bench.task, backbone="torchvision:squeezenet1_1", batch_size=180)
+    dropping = Workbench(task, cache_dir=small_cache, progress=False)
+    losses = []
+    for seed in (1, 2):
+        training = JointTraining(dropping, None, dropping.build_backbone())
+        torch.manual_seed(seed)
+        losses.append(training.run_epoch().train_loss)
+    assert losses[0] == losses[1]
 
 
 def test_a_loss_that_is_not_finite_ends_the_training(bench: Workbench, start: Start, small_cache: Path) -> None:

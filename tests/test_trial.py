@@ -157,6 +157,10 @@ def test_their_key_is_another_for_what_they_depend_on_and_the_same_for_the_rest(
     half = make()
     half.use_autocast = True
     assert reference_key(half, warm) != key
+    scratch, elsewhere, other_images = make(), make(), make()
+    elsewhere.device = torch.device("meta")
+    other_images.dataset = dataclasses.replace(bench.dataset, fingerprint="another")
+    assert len({reference_key(one, None) for one in (scratch, elsewhere, other_images)} | {key}) == 4
 
 
 def test_without_a_view_there_is_no_gap(make: Make, warm: Warm, tmp_path: Path) -> None:
