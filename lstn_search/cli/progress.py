@@ -9,7 +9,7 @@ from rich.text import Text
 
 from lstn_search.report.tables import front_table, number
 from lstn_search.search.driver import Run
-from lstn_search.search.study import Entry
+from lstn_search.search.entries import Entry
 
 __all__ = ["SearchProgress", "make_console"]
 

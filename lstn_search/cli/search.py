@@ -56,6 +56,10 @@ def search_command(
         int | None,
         typer.Option(help="Processes that train.  [default: one a GPU, else one a core]", show_default=False),
     ] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(help="A database for the study instead of the folder's SQLite file.", show_default=False),
+    ] = None,
     retries: Annotated[int, typer.Option(help="How often a job is run again when its worker dies.")] = 1,
     budget_scope: Annotated[
         str, typer.Option(help="localizer, or stn: with grid generator and sampler.")
@@ -122,6 +126,7 @@ def search_command(
                 minutes=minutes,
                 resume=resume,
                 retries=retries,
+                storage=storage,
                 watcher=progress,
             )
     except KeyboardInterrupt:

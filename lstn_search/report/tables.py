@@ -7,7 +7,7 @@ from rich.table import Table
 
 if TYPE_CHECKING:
     from lstn_search.search.driver import Run
-    from lstn_search.search.study import Entry
+    from lstn_search.search.entries import Entry
 
 __all__ = ["front_table", "number"]
 

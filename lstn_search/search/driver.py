@@ -15,10 +15,11 @@ from lstn_search import pareto
 from lstn_search.errors import LstnError, RunError, SettingError
 from lstn_search.results import References, TrialResult
 from lstn_search.search.engines.base import Ended, Engine, Job, Stage
+from lstn_search.search.entries import Candidate, Entry, read_entries, score
 from lstn_search.search.folder import RunFolder, checkpoint_file
 from lstn_search.search.schedule import Schedule
 from lstn_search.search.settings import SearchSettings, check_budget
-from lstn_search.search.study import Candidate, Entry, Study, read_entries, score
+from lstn_search.search.study import Study
 from lstn_search.space import Space
 
 __all__ = ["MakeEngine", "Run", "Watcher", "front_of", "open_run", "search"]
@@ -98,6 +99,7 @@ def search(
     minutes: float | None = None,
     resume: bool = False,
     retries: int = 1,
+    storage: str | None = None,
     watcher: Watcher | None = None,
 ) -> Run:
     """Search until `trials` architectures (besides the seed points) have climbed as far as they deserve.
@@ -113,7 +115,7 @@ def search(
         raise SettingError(f"retries must be at least 0, got {retries}")
     check_budget(settings, space)
     start = time.monotonic()
-    folder = RunFolder.create(out, settings, resume=resume)
+    folder = RunFolder.create(out, settings, resume=resume, storage=storage)
     is_new = "data" not in folder.manifest
     try:
         engine = make_engine(folder)

@@ -12,13 +12,14 @@ import importlib.metadata
 import json
 import os
 import platform
+import uuid
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 from lstn_search.arch import Arch
-from lstn_search.errors import RunError
+from lstn_search.errors import RunError, SettingError
 from lstn_search.search.settings import SearchSettings
 
 __all__ = ["MANIFEST", "STUDY_FILE", "RunFolder", "checkpoint_file"]
@@ -41,12 +42,15 @@ class RunFolder:
         self.path = path
         self.manifest = manifest
         self._lock: FileLock | None = None
+        self._storage: str | None = None
 
     # -- opening -------------------------------------------------------------------------------------------------
 
     @classmethod
-    def create(cls, path: Path, settings: SearchSettings, *, resume: bool) -> "RunFolder":
+    def create(cls, path: Path, settings: SearchSettings, *, resume: bool, storage: str | None = None) -> "RunFolder":
         """A new folder, or with `resume` the one that is there, after checking that its settings are the same.
+
+        `storage` is the URL of the database that holds the study instead of the folder's own SQLite file.
 
         Raises RunError when the folder is taken, unwritable, in use, or was made with other settings.
         """
@@ -66,6 +70,9 @@ class RunFolder:
             folder._lock = lock
             if exists:
                 folder._check_same(settings, resume=resume)
+            else:
+                folder.manifest |= {"id": uuid.uuid4().hex, "storage": storage and _without_password(storage)}
+            folder._storage = storage
             folder.write_manifest(settings=settings.to_dict(), versions=_versions(), hardware=_hardware())
         except BaseException:
             lock.release()
@@ -116,8 +123,28 @@ class RunFolder:
 
     @property
     def storage_url(self) -> str:
-        """Optuna's URL of the study."""
-        return f"sqlite:///{(self.path / STUDY_FILE).resolve()}"
+        """Optuna's URL of the study. The manifest keeps it without a password: that is given anew, or in ~/.pgpass."""
+        return self._storage or self.manifest.get("storage") or f"sqlite:///{(self.path / STUDY_FILE).resolve()}"
+
+    @property
+    def storage_name(self) -> str:
+        """The study's place, for messages."""
+        return self.manifest.get("storage") or str(self.path / STUDY_FILE)
+
+    @property
+    def has_study(self) -> bool:
+        """Whether a study may have been begun."""
+        return bool(self.manifest.get("storage")) or (self.path / STUDY_FILE).exists()
+
+    @property
+    def study_name(self) -> str:
+        """Of the proposals in the storage, which may hold other runs' too."""
+        return f"lstn-search {self.manifest['id'][:12]}" if self.manifest.get("storage") else "lstn-search"
+
+    @property
+    def rungs_name(self) -> str:
+        """Of the finished rungs in the storage."""
+        return f"{self.study_name} rungs"
 
     def write_manifest(self, **changes: Any) -> None:
         """Add `changes` to the manifest and write it whole."""
@@ -152,6 +179,16 @@ def _difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
     task: dict[str, Any] = settings["task"]
     return task | {name: value for name, value in settings.items() if name != "task"}
+
+
+def _without_password(url: str) -> str:
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        return make_url(url).set(password=None).render_as_string()
+    except ArgumentError:
+        raise SettingError(f"storage {url!r} is not a database URL; write for example postgresql://host/name") from None
 
 
 def _versions() -> dict[str, str]:

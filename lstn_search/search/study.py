@@ -12,34 +12,37 @@ have proposed.
 """
 
 import contextlib
-import dataclasses
 import json
 import random
-import warnings
 from collections import Counter
-from collections.abc import Iterator
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from lstn_search.arch import Arch
-from lstn_search.cost import cost, fits
-from lstn_search.errors import RunError, SpaceError
-from lstn_search.results import Status, TrialResult
-from lstn_search.search.folder import STUDY_FILE, RunFolder
+from lstn_search.cost import fits
+from lstn_search.errors import SpaceError
+from lstn_search.results import TrialResult
+from lstn_search.search.entries import (
+    WORST_SCORE,
+    Candidate,
+    Entry,
+    make_candidate,
+    read_rungs,
+    read_trials,
+    score,
+    score_name,
+    using_storage,
+)
+from lstn_search.search.folder import RunFolder
 from lstn_search.search.samplers import make_sampler
 from lstn_search.search.settings import SearchSettings
 from lstn_search.seeding import seed_of
 from lstn_search.space import Choices, Space, Value
 
-__all__ = ["Candidate", "Entry", "Study", "read_entries", "score", "score_name"]
+__all__ = ["Study"]
 
-STUDY_NAME = "lstn-search"
-RUNGS_NAME = "lstn-search rungs"
 CONSTRAINT = "gflops over budget"
-WORST_SCORE = -1e4
-"""Told for what failed, or was never trained: below every corner error in pixels and every accuracy."""
-RECOVER_COLUMNS = ("recover_steps", "recover_seconds", "alignment_mse", "corner_error_px", "frozen_top1")
 MAX_REJECTIONS = 20
 """Proposals in a row that the sampler may waste before a random network within the budget takes its turn."""
 MAX_DRAWS = 1_000
@@ -49,76 +52,6 @@ UNBUILDABLE_GFLOPS = 1.0
 """The violation told for a network that cannot be built at both image sizes."""
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
-
-
-@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
-class Candidate:
-    """An architecture to train."""
-
-    number: int
-    """Of the Optuna trial."""
-    name: str
-    """The seed point's name, or `t` and the number."""
-    arch: Arch
-    is_seed: bool
-    params: int
-    """At the deployment size, like the two below."""
-    macs: int
-    gflops: float
-    over_budget: bool
-    """True only for seed points: they are trained as references whatever they cost."""
-
-
-@dataclasses.dataclass(kw_only=True, slots=True)
-class Entry:
-    """A candidate and what became of it, rung by rung."""
-
-    candidate: Candidate
-    results: list[TrialResult] = dataclasses.field(default_factory=list)
-    """By rung; empty while rung 0 is under way. Only the last one can be a failure."""
-
-    @property
-    def rung(self) -> int:
-        """The highest rung with a measurement; -1: none."""
-        return len([result for result in self.results if result.status != "failed"]) - 1
-
-    @property
-    def result(self) -> TrialResult:
-        """The measurement of the highest rung, with what recover measured; the failure when there is nothing else."""
-        if self.rung < 0:
-            return self.results[0]
-        first, last = self.results[0], self.results[self.rung]
-        recover = {name: getattr(first, name) for name in RECOVER_COLUMNS}
-        return dataclasses.replace(last, **recover) if self.rung > 0 else last
-
-    @property
-    def status(self) -> Status:
-        """Of the last rung: a failure higher up does not take back what was measured below."""
-        return self.results[-1].status
-
-    @property
-    def accuracy(self) -> float:
-        """Validation accuracy under the view at the highest rung, in percent; 0 when nothing was measured."""
-        return self.result.accuracy or 0.0
-
-    @property
-    def seconds(self) -> float:
-        """Spent on all its rungs."""
-        return sum(result.seconds for result in self.results)
-
-    @property
-    def on_offer(self) -> bool:
-        """Whether it may stand on the front: within the budget, jointly trained, and alive."""
-        return (
-            bool(self.results)
-            and self.result.status == "ok"
-            and self.result.val_top1 is not None
-            and not self.candidate.over_budget
-        )
-
-
-Rung = tuple[int, int, TrialResult]
-"""(number of the trial, rung, result)."""
 
 
 class Study:
@@ -131,25 +64,25 @@ class Study:
         self.folder = folder
         self.settings: SearchSettings = folder.settings
         self.space = space
-        with _using(folder):
+        with using_storage(folder):
             self._storage = optuna.storages.RDBStorage(folder.storage_url)
             self._study = optuna.create_study(
                 storage=self._storage,
-                study_name=STUDY_NAME,
+                study_name=folder.study_name,
                 directions=["maximize", "minimize"],
                 load_if_exists=True,
             )
             self._rungs = optuna.create_study(
                 storage=self._storage,
-                study_name=RUNGS_NAME,
+                study_name=folder.rungs_name,
                 directions=["maximize", "minimize"],
                 load_if_exists=True,
             )
             self._study.set_metric_names([score_name(self.settings), "GFLOPs"])
             self._rungs.set_metric_names(["accuracy under the view", "GFLOPs"])
             trials = self._study.get_trials(deepcopy=False)
-            self.history = _read_rungs(self._rungs)
-            self.entries = _entries(self.settings, trials, self.history)
+            self.history = read_rungs(self._rungs)
+            self.entries = read_trials(self.settings, trials, self.history)
             self._by_digest = {entry.candidate.arch.digest: entry for entry in self.entries}
             self._by_number = {entry.candidate.number: entry for entry in self.entries}
             kinds = Counter(trial.user_attrs.get("kind") for trial in trials if trial.state.is_finished())
@@ -183,7 +116,7 @@ class Study:
                 return candidate
         for name, arch in self.space.seeds.items():
             if arch.digest not in self._by_digest and self._buildable(arch):
-                with _using(self.folder):
+                with using_storage(self.folder):
                     return self._ask_for(self.space.encode(arch), arch, name)
         return None
 
@@ -191,7 +124,7 @@ class Study:
         """The next architecture to train, new and within the budget; None when no more can be found."""
         if self._pending:
             return self._pending.pop(0)
-        with _using(self.folder):
+        with using_storage(self.folder):
             while self._num_wasted < MAX_REJECTIONS:
                 candidate = self._propose()
                 if candidate is not None:
@@ -266,7 +199,7 @@ class Study:
         trial.set_user_attr("name", seed_name or f"t{trial.number}")
         trial.set_user_attr("arch", arch.to_json())  # the last one: a trial that has it can be run again
         name, is_seed = seed_name or f"t{trial.number}", seed_name is not None
-        candidate = _make_candidate(self.settings, trial.number, name, arch, is_seed=is_seed)
+        candidate = make_candidate(self.settings, trial.number, name, arch, is_seed=is_seed)
         entry = Entry(candidate=candidate)
         self.entries.append(entry)
         self._by_digest[arch.digest] = self._by_number[candidate.number] = entry
@@ -301,7 +234,7 @@ class Study:
             "result": json.dumps(result.to_dict()),
         }
         values = [result.accuracy or 0.0, candidate.gflops]
-        with _using(self.folder):
+        with using_storage(self.folder):
             self._rungs.add_trial(optuna.trial.create_trial(values=values, user_attrs=attrs))
             entry.results.append(result)
             if rung == 0:
@@ -311,56 +244,6 @@ class Study:
     def _tell_sampler(self, entry: Entry) -> None:
         values = [score(self.settings, entry.results[0]), entry.candidate.gflops]
         self._study.tell(entry.candidate.number, values)
-
-
-def score_name(settings: SearchSettings) -> str:
-    """What rung 0 is judged by."""
-    return "accuracy under the view" if settings.task.protocol == "paper" else "minus corner error px"
-
-
-def score(settings: SearchSettings, result: TrialResult) -> float:
-    """What rung 0 is judged by, higher is better: minus the corner error after recover (docs/trial.md says why)."""
-    value = result.val_top1 if settings.task.protocol == "paper" else result.corner_error_px
-    if value is None:
-        return WORST_SCORE
-    return value if settings.task.protocol == "paper" else -value
-
-
-def read_entries(folder: RunFolder) -> list[Entry]:
-    """The trained architectures of a run, in the order of proposal. Raises RunError when its study cannot be read."""
-    if not (folder.path / STUDY_FILE).exists():
-        return []
-    with _using(folder):
-        storage = optuna.storages.RDBStorage(folder.storage_url)
-        study = optuna.load_study(study_name=STUDY_NAME, storage=storage)
-        rungs = _read_rungs(optuna.load_study(study_name=RUNGS_NAME, storage=storage))
-        entries = _entries(folder.settings, study.get_trials(deepcopy=False), rungs)
-    return [entry for entry in entries if entry.results]
-
-
-def _entries(settings: SearchSettings, trials: list[FrozenTrial], rungs: list[Rung]) -> list[Entry]:
-    """The architectures that are or were trained, with their results."""
-    entries = {
-        trial.number: Entry(candidate=_read_candidate(settings, trial))
-        for trial in trials
-        if "arch" in trial.user_attrs
-    }
-    for number, rung, result in rungs:
-        assert rung == len(entries[number].results), (number, rung)
-        entries[number].results.append(result)
-    return list(entries.values())
-
-
-def _read_rungs(study: optuna.Study) -> list[Rung]:
-    """Every finished rung, in the order they ended."""
-    return [
-        (
-            trial.user_attrs["trial"],
-            trial.user_attrs["rung"],
-            TrialResult.from_dict(json.loads(trial.user_attrs["result"])),
-        )
-        for trial in study.get_trials(deepcopy=False)
-    ]
 
 
 def _num_wasted(trials: list[FrozenTrial]) -> int:
@@ -373,40 +256,3 @@ def _num_wasted(trials: list[FrozenTrial]) -> int:
         elif "arch" in trial.user_attrs:
             num = 0
     return num
-
-
-def _read_candidate(settings: SearchSettings, trial: FrozenTrial) -> Candidate:
-    attrs = trial.user_attrs
-    arch = Arch.from_json(attrs["arch"], where=f"trial {trial.number}")
-    return _make_candidate(settings, trial.number, attrs["name"], arch, is_seed=attrs["kind"] == "seed")
-
-
-def _make_candidate(settings: SearchSettings, number: int, name: str, arch: Arch, *, is_seed: bool) -> Candidate:
-    facts = cost(arch, settings.task.image_size)
-    return Candidate(
-        number=number,
-        name=name,
-        arch=arch,
-        is_seed=is_seed,
-        params=facts.params,
-        macs=facts.macs,
-        gflops=facts.gflops,
-        over_budget=settings.violation(arch) > 0,
-    )
-
-
-@contextlib.contextmanager
-def _using(folder: RunFolder) -> Iterator[None]:
-    """SQLite's troubles (a full disk, a damaged file) as one line for the user; Optuna's warnings are not for them."""
-    import sqlalchemy.exc
-
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
-        cause = error.__cause__ or error
-        reason = str(getattr(cause, "orig", None) or cause).splitlines()[0]
-        raise RunError(
-            f"{folder.path / STUDY_FILE} cannot be used ({reason}); make room on the disk or restore the file, then go "
-            "on with --resume"
-        ) from None
