@@ -5,7 +5,7 @@ again: it reads a checkpoint and writes another. The driver alone writes the stu
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -14,7 +14,7 @@ from lstn_search.results import TrialResult
 from lstn_search.search.ladder import Ladder
 from lstn_search.task import Task
 
-__all__ = ["Ended", "Engine", "Event", "Job", "Stage", "WorkerSetup"]
+__all__ = ["Ended", "Engine", "Event", "Job", "RunJob", "Stage", "WorkerSetup"]
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -32,13 +32,13 @@ class WorkerSetup:
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
 class Job:
-    """One rung of one architecture, or the preparation of the task."""
+    """One rung of one architecture; or the preparation of the task, its control or its oracle, for all rungs."""
 
-    kind: Literal["prepare", "rung"]
+    kind: Literal["prepare", "control", "oracle", "rung"]
     name: str
     """For people: the seed point's name, t7, …"""
     arch: Arch | None = None
-    """None for the preparation."""
+    """None for the other kinds."""
     rung: int = 0
     attempt: int = 1
 
@@ -58,19 +58,25 @@ class Ended:
     job: Job
     result: TrialResult | None = None
     facts: dict[str, object] | None = None
-    """What the preparation found out, for the manifest."""
+    """What a job of another kind found out, as JSON types."""
     user_error: str | None = None
     """One line of an LstnError: the search cannot go on."""
     died: str | None = None
-    """Why the worker is gone, or the traceback of what it did not expect."""
+    """Why the worker is gone, or what it did not expect: one line. The traceback is in the worker's log."""
 
 
 Event = Stage | Ended
+
+RunJob = Callable[[WorkerSetup, Job, Callable[[str], None]], Ended]
+"""Runs one job inside a worker, telling its stages; `lstn_search.search.work.run_job` is the real one. It must be
+importable by name, since workers are fresh processes."""
 
 
 class Engine(Protocol):
     """Runs jobs side by side."""
 
+    setup: WorkerSetup
+    """As the workers see it: checkpoints are in its `folder`, which need not be the run's (Ray's storage_path)."""
     num_slots: int
     """How many jobs run at a time."""
 
@@ -78,7 +84,10 @@ class Engine(Protocol):
         """Start a job; the caller keeps to `num_slots`."""
 
     def events(self, timeout: float | None = None) -> Sequence[Event]:
-        """What happened since the last call, waiting until something does or `timeout` seconds are over."""
+        """What happened since the last call, waiting until something does or `timeout` seconds are over.
+
+        An event's job is the very object that was submitted. With neither a timeout nor a job, returns at once.
+        """
 
     def close(self) -> None:
         """Stop every worker and return when none is left; what was under way is lost."""
