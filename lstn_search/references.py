@@ -14,7 +14,7 @@ from lstn_search.search.ladder import Ladder
 from lstn_search.train.joint import JointTraining
 from lstn_search.train.warm import RECIPE_VERSION, Warm, warm_key
 from lstn_search.train.workbench import Workbench
-from lstn_search.trial import joint_columns, run_reference
+from lstn_search.trial import joint_columns, must_not_diverge, run_reference
 
 __all__ = ["load_reference", "reference_key"]
 
@@ -30,7 +30,7 @@ def load_reference(
 ) -> tuple[TrialResult, ...]:
     """The control or the oracle of the workbench's task, a result a rung, from the cache or trained now.
 
-    Without a view there is nothing to undo: the oracle is the control.
+    Without a view there is nothing to undo: the oracle is the control. Raises SettingError when the training diverges.
     """
     oracle = oracle and bench.view is not None
     return remembered(
@@ -70,7 +70,8 @@ def _climb(
         start = time.perf_counter()
         while len(training.epochs) < total:
             on_stage(f"joint {len(training.epochs) + 1}/{total}")
-            training.run_epoch()
+            with must_not_diverge(bench):
+                training.run_epoch()
         columns = joint_columns(training.measure())
         results.append(TrialResult(status="ok", seconds=time.perf_counter() - start, **columns))
     return tuple(results)

@@ -8,10 +8,11 @@ undoes the drawn warp exactly. A localizer's accuracy lies between the two; the 
 `gap_closed`.
 """
 
+import contextlib
 import copy
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -30,7 +31,15 @@ from lstn_search.train.warm import Warm
 from lstn_search.train.workbench import Workbench
 from lstn_search.transformer import SpatialTransformer, TransformedClassifier
 
-__all__ = ["OnStage", "build_localizer", "joint_columns", "recover_columns", "run_reference", "run_trial"]
+__all__ = [
+    "OnStage",
+    "build_localizer",
+    "joint_columns",
+    "must_not_diverge",
+    "recover_columns",
+    "run_reference",
+    "run_trial",
+]
 
 OnStage = Callable[[str], None]
 """Told what is under way: "recover", "joint 1/4", …"""
@@ -76,17 +85,24 @@ def run_reference(
     training = JointTraining(bench, None, backbone, view=bench.view, undo=oracle, average=warm is not None)
     frozen_top1 = None
     if warm is not None:
-        frozen, _ = bench.evaluate(training.model, bench.dataset.val_I, view=bench.view, undo=oracle)
+        frozen, _ = bench.evaluate(training.model, bench.dataset.val_I, view=bench.recover_view, undo=oracle)
         frozen_top1 = frozen.top1
-    try:
+    with must_not_diverge(bench):
         model, joint = (_run_paper if warm is None else _run_joint)(bench, training, on_stage)
+    columns = joint_columns(joint) | {"frozen_top1": frozen_top1}
+    return TrialResult(status="ok", seconds=time.perf_counter() - start, **columns), model
+
+
+@contextlib.contextmanager
+def must_not_diverge(bench: Workbench) -> Iterator[None]:
+    """For the training of a reference: its divergence is the user's to cure, as a SettingError says."""
+    try:
+        yield
     except Diverged as error:
         raise SettingError(
             f"backbone {bench.task.backbone!r} diverged without a localizer ({error}); choose another --backbone, "
             f"or a learning rate below {bench.task.lr:g}"
         ) from None
-    columns = joint_columns(joint) | {"frozen_top1": frozen_top1}
-    return TrialResult(status="ok", seconds=time.perf_counter() - start, **columns), model
 
 
 def build_localizer(bench: Workbench, arch: Arch) -> Localizer:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from lstn_search.references import References
+    from lstn_search.results import References
     from lstn_search.train.warm import Warm
     from lstn_search.train.workbench import Workbench
 
@@ -72,7 +72,7 @@ def warm(bench: "Workbench", small_cache: Path) -> "Warm":
 
 @pytest.fixture(scope="session")
 def references(bench: "Workbench", warm: "Warm", small_cache: Path) -> "References":
-    """Its control and oracle."""
-    from lstn_search.references import load_references
+    """Its control and oracle, at rung 0 (the frozen backbone) and at rung 1 (the task's joint epochs)."""
+    from small_training import climb
 
-    return load_references(bench, warm, small_cache, on_stage=lambda stage: None)
+    return climb(bench, warm, small_cache)

@@ -11,10 +11,14 @@ from PIL import Image
 from torch import nn
 
 from lstn_search.arch import Arch, Head, Layer
-from lstn_search.results import TrialResult
+from lstn_search.references import load_reference
+from lstn_search.results import References, TrialResult
+from lstn_search.search.ladder import Ladder
 from lstn_search.task import Task
+from lstn_search.train.warm import Warm
+from lstn_search.train.workbench import Workbench
 
-__all__ = ["ARCH", "IMAGES", "OTHER_ARCH", "SIZE_PX", "draw_dataset", "same_numbers", "small_task", "state_of"]
+__all__ = ["ARCH", "IMAGES", "OTHER_ARCH", "SIZE_PX", "climb", "draw_dataset", "same_numbers", "small_task", "state_of"]
 
 SIZE_PX = 24
 CLASSES = 6
@@ -72,6 +76,17 @@ def same_numbers(result: TrialResult) -> dict[str, Any]:
     columns = result.to_dict()
     columns["history"] = [{k: v for k, v in row.items() if k != "seconds"} for row in columns["history"]]
     return {name: value for name, value in columns.items() if "seconds" not in name}
+
+
+def climb(bench: Workbench, warm: Warm, cache_dir: Path) -> References:
+    """Control and oracle on a ladder of one rung: the task's joint epochs."""
+    ladder = Ladder(epochs=(bench.task.epochs,))
+    return References(
+        **{
+            name: load_reference(bench, warm, ladder, cache_dir, oracle=name == "oracle", on_stage=lambda stage: None)
+            for name in ("control", "oracle")
+        }
+    )
 
 
 def state_of(module: nn.Module) -> dict[str, torch.Tensor]:

@@ -1,6 +1,7 @@
 """The joint stage: constant learning rate, averaged weights, epochs that can be done in parts, failures by name."""
 
 import dataclasses
+import io
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -126,6 +127,28 @@ def test_an_epoch_and_later_two_more_are_three(start: Start) -> None:
     for one, other in zip(whole.epochs, parts.epochs, strict=True):
         assert dataclasses.replace(one, seconds=0) == dataclasses.replace(other, seconds=0)
     assert [epoch.number for epoch in parts.epochs] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("average", [True, False])
+def test_a_training_goes_on_from_its_saved_state(start: Start, average: bool) -> None:
+    """Read by another process: into modules that were built anew, from tensors and plain types."""
+    whole = start(average=average)
+    whole.run_epoch()
+    file = io.BytesIO()
+    torch.save(whole.state_dict(), file)
+    whole.run_epoch()
+
+    other = start(average=average)
+    other.run_epoch()  # has been somewhere else meanwhile
+    other.load_state_dict(torch.load(io.BytesIO(file.getvalue()), weights_only=True))
+    assert other.epochs == whole.epochs[:1]
+    other.run_epoch()
+    assert same(state_of(whole.model), state_of(other.model))
+    assert same(state_of(whole.evaluated), state_of(other.evaluated))
+    assert dataclasses.replace(other.measure(), seconds=0, epochs=()) == dataclasses.replace(
+        whole.measure(), seconds=0, epochs=()
+    )
+    assert other.num_steps == whole.num_steps
 
 
 def test_training_lowers_the_loss_of_both_the_control_and_the_transformed(start: Start) -> None:

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from small_training import ARCH, OTHER_ARCH, same_numbers, small_task, state_of
+from small_training import ARCH, OTHER_ARCH, climb, same_numbers, small_task, state_of
 
 from lstn_search.arch import Arch, Layer
 from lstn_search.errors import ArchError, SettingError
-from lstn_search.references import References, load_references, reference_key
-from lstn_search.results import TrialResult
+from lstn_search.references import reference_key
+from lstn_search.results import References, TrialResult, gap_closed
 from lstn_search.train.joint import Epoch, JointTraining
 from lstn_search.train.warm import Warm
 from lstn_search.train.workbench import Workbench
@@ -45,11 +45,13 @@ def trained(bench: Workbench, warm: Warm) -> Trained:
 
 
 def test_a_trial_beats_the_control_before_and_after_joint_training(trained: Trained, references: References) -> None:
-    result, control, oracle = trained[0], references.control, references.oracle
+    result = trained[0]
     assert result.status == "ok" and result.reason == ""
-    for column in ("frozen_top1", "val_top1"):
-        assert getattr(control, column) + 10 < getattr(result, column)
-        assert getattr(control, column) + 10 < getattr(oracle, column)
+    for rung, column in enumerate(("frozen_top1", "val_top1")):
+        control, oracle = references.control[rung].accuracy, references.oracle[rung].accuracy
+        assert control is not None and oracle is not None
+        assert control + 10 < getattr(result, column)
+        assert control + 10 < oracle
     assert result.epochs == len(result.history) == 2
     assert result.alignment_mse is not None and result.alignment_mse < 0.02
     assert None not in dataclasses.asdict(result).values()
@@ -125,18 +127,19 @@ def test_an_architecture_too_large_for_the_image_is_refused(bench: Workbench, wa
 
 def test_references_start_from_the_frozen_backbone(bench: Workbench, warm: Warm, references: References) -> None:
     model = TransformedClassifier(None, warm.backbone(bench))
-    for reference, undo in ((references.control, False), (references.oracle, True)):
+    for (rung0, rung1), undo in ((references.control, False), (references.oracle, True)):
         frozen, _ = bench.evaluate(model, bench.dataset.val_I, view=bench.view, undo=undo)
-        assert reference.frozen_top1 == frozen.top1
-        assert reference.status == "ok"
-        assert reference.spread is None
+        assert rung0.frozen_top1 == rung0.accuracy == frozen.top1
+        assert (rung0.epochs, rung1.epochs) == (None, 2)
+        assert rung0.status == rung1.status == "ok"
+        assert rung1.spread is None
 
 
 def test_references_are_trained_once(
     bench: Workbench, warm: Warm, references: References, small_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(JointTraining, "run_epoch", lambda *args: pytest.fail("trained again"))
-    assert load_references(bench, warm, small_cache, on_stage=lambda stage: None) == references
+    assert climb(bench, warm, small_cache) == references
 
 
 def test_their_key_is_another_for_what_they_depend_on_and_the_same_for_the_rest(
@@ -165,23 +168,35 @@ def test_their_key_is_another_for_what_they_depend_on_and_the_same_for_the_rest(
 
 def test_without_a_view_there_is_no_gap(make: Make, warm: Warm, tmp_path: Path) -> None:
     upright = make(view="none", epochs=1)
-    references = load_references(upright, warm, tmp_path, on_stage=lambda stage: None)
+    references = climb(upright, warm, tmp_path)
     assert references.oracle == references.control
-    assert references.gap_closed(99.0) is None
+    assert references.gap_closed(TrialResult(status="ok", val_top1=99.0), 1) is None
 
 
 def test_the_gap_closed_is_a_share_in_percent() -> None:
-    control, oracle = (TrialResult(status="ok", val_top1=value) for value in (40.0, 80.0))
+    cases = {40.0: 0, 50.0: 25, 80.0: 100, 90.0: 125, 30.0: -25, None: None}
+    assert {accuracy: gap_closed(accuracy, 40.0, 80.0) for accuracy in cases} == cases
+    assert gap_closed(60.0, 80.0, 40.0) is None
+    assert gap_closed(60.0, 40.0, None) is None
+
+
+def test_each_rung_is_quoted_against_its_own_references() -> None:
+    frozen = TrialResult(status="ok", frozen_top1=30.0)
+    joint = dataclasses.replace(frozen, val_top1=50.0)  # from here on the frozen score does not count
+    control = (TrialResult(status="ok", frozen_top1=20.0), TrialResult(status="ok", val_top1=40.0))
+    oracle = (TrialResult(status="ok", frozen_top1=60.0), TrialResult(status="ok", val_top1=80.0))
     references = References(control=control, oracle=oracle)
-    cases = {40.0: 0, 50.0: 25, 80.0: 100, 90.0: 125, 30.0: -25}
-    assert {top1: references.gap_closed(top1) for top1 in cases} == cases
-    assert references.gap_closed(None) is None
-    assert References(control=oracle, oracle=control).gap_closed(60.0) is None
+    assert (references.gap_closed(frozen, 0), references.gap_closed(joint, 1)) == (25.0, 25.0)
+    assert references.gap_closed(joint, 2) is None
+    assert References().gap_closed(joint, 0) is None
+    assert References.from_dict(json.loads(json.dumps(references.to_dict()))) == references
 
 
-def test_a_control_that_diverges_is_one_line(make: Make, warm: Warm) -> None:
+def test_a_control_that_diverges_is_one_line(make: Make, warm: Warm, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"'test_byobnet' diverged without a localizer .*choose another --backbone"):
         run_reference(make(lr=1e30), warm, oracle=False)
+    with pytest.raises(SettingError, match=r"'test_byobnet' diverged without a localizer .*choose another --backbone"):
+        climb(make(lr=1e30), warm, tmp_path)
 
 
 # -- the paper's protocol ----------------------------------------------------------------------------------------------

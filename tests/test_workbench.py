@@ -12,9 +12,10 @@ from torch import nn
 
 from lstn_search.data.views import View, corner_error_px, invert
 from lstn_search.errors import BackboneError, SettingError
+from lstn_search.seeding import seed_of
 from lstn_search.train.recovery import recover
 from lstn_search.train.warm import Warm
-from lstn_search.train.workbench import Batch, Scores, Workbench, pick_device, seed_of, seeded
+from lstn_search.train.workbench import Batch, Scores, Workbench, pick_device, seeded
 from lstn_search.transformer import SpatialTransformer, TransformedClassifier, warp
 from lstn_search.trial import build_localizer, run_trial
 

@@ -22,7 +22,7 @@ from lstn_search.seeding import seed_of
 from lstn_search.task import Task
 from lstn_search.transformer import TransformedClassifier, warp
 
-__all__ = ["Batch", "Scores", "Workbench", "pick_device", "seed_of", "seeded"]
+__all__ = ["Batch", "Scores", "Workbench", "pick_device", "seeded"]
 
 EVAL_BATCH_SIZE = 256
 DEVICE_TYPES = ("cpu", "cuda", "mps")
