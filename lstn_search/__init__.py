@@ -19,6 +19,8 @@ from lstn_search.api import export, open_run, search
 from lstn_search.arch import Arch, Head, Layer
 from lstn_search.cost import Cost, cost
 from lstn_search.errors import LstnError
+from lstn_search.search.ladder import Ladder
+from lstn_search.search.launch import EngineOptions
 from lstn_search.space import Space, load_space
 from lstn_search.task import Task
 
@@ -27,7 +29,9 @@ __version__ = "0.1.0"
 __all__ = [
     "Arch",
     "Cost",
+    "EngineOptions",
     "Head",
+    "Ladder",
     "Layer",
     "LstnError",
     "Space",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["export", "open_run", "search"]
 
 DEFAULT_LADDER = Ladder()
+DEFAULT_ENGINE = EngineOptions()
 
 
 def search(
@@ -29,10 +30,10 @@ def search(
     sampler: SamplerName = "tpe",
     budget_scope: BudgetScope = "localizer",
     ladder: Ladder = DEFAULT_LADDER,
-    workers: int | None = None,
+    engine: EngineOptions = DEFAULT_ENGINE,
     retries: int = 1,
+    storage: str | None = None,
     resume: bool = False,
-    cache_dir: Path | None = None,
     watcher: "Watcher | None" = None,
 ) -> "Run":
     """Search `space` for the best localization nets within `budget_gflops` (at `task.image_size`); see `Run`.
@@ -51,16 +52,16 @@ def search(
         ladder=ladder,
         seed=task.seed,
     )
-    options = EngineOptions(workers=workers, cache_dir=cache_dir)
     return driver.search(
         space,
         settings,
         Path(out),
-        lambda folder: start_engine(folder, options),
+        lambda folder: start_engine(folder, engine),
         trials=trials,
         minutes=minutes,
         resume=resume,
         retries=retries,
+        storage=storage,
         watcher=watcher,
     )
 

@@ -49,12 +49,22 @@ def search_command(
     space: Annotated[str, typer.Option(help="A named search space, or the path of a TOML file.")] = "lstn",
     trials: Annotated[int, typer.Option(help="Architectures to train, besides the seed points.")] = 24,
     minutes: Annotated[float | None, typer.Option(help="Start no trial after so long.", show_default=False)] = None,
-    sampler: Annotated[str, typer.Option(help="tpe, nsga2 or random.")] = "tpe",
+    sampler: Annotated[str, typer.Option(help="tpe, nsga2, evolution or random.")] = "tpe",
     ladder: Annotated[str, typer.Option(help="Joint epochs in all at rung 1, 2, ...; rung 0 is recover.")] = "2,6,18",
     eta: Annotated[int, typer.Option(help="One in eta of a rung's architectures climbs.")] = 2,
     workers: Annotated[
         int | None,
         typer.Option(help="Processes that train.  [default: one a GPU, else one a core]", show_default=False),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="local (processes on this machine) or ray.")] = "local",
+    ray_address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster; without it Ray starts here.", show_default=False)
+    ] = None,
+    storage_path: Annotated[
+        Path | None, typer.Option(help="Ray: a folder all nodes reach, for checkpoints.", show_default=False)
+    ] = None,
+    gpus_per_job: Annotated[
+        float | None, typer.Option(help="Ray: 0.5 lets two jobs share a GPU.", show_default=False)
     ] = None,
     storage: Annotated[
         str | None,
@@ -105,7 +115,14 @@ def search_command(
         ladder=Ladder.parse(ladder, eta),
         seed=seed,
     )
-    options = EngineOptions(workers=workers, cache_dir=cache_dir)
+    options = EngineOptions(
+        engine=engine,  # type: ignore[arg-type]
+        workers=workers,
+        cache_dir=cache_dir,
+        ray_address=ray_address,
+        storage_path=storage_path,
+        gpus_per_job=gpus_per_job,
+    )
     check_budget(settings, loaded)  # before torch is imported: a budget nothing can meet is said at once
     out = out or _default_out(settings)
 

@@ -176,7 +176,8 @@ class _Prepared:
                 f"{folder.path} was made on other images of {folder.settings.task.dataset} (their hash differs); "
                 "restore the images, or choose another --out"
             )
-        folder.write_manifest(**facts)
+        shared = engine.setup.folder
+        folder.write_manifest(**facts, checkpoints_in=None if shared == folder.path.resolve() else str(shared))
         self.references = References.from_dict(folder.manifest.get("references", References().to_dict()))
 
 
@@ -273,7 +274,7 @@ class _Loop:
         """Keep an architecture's highest checkpoint only, and none of a dead one unless it is a seed point."""
         is_dead = entry.status in ("inert", "collapsed") and not entry.candidate.is_seed
         for rung in range(entry.rung + is_dead):
-            checkpoint_file(self.run.folder.path, entry.candidate.arch, rung).unlink(missing_ok=True)
+            checkpoint_file(self.run.folder.checkpoints_in, entry.candidate.arch, rung).unlink(missing_ok=True)
 
     def _finish_rung(self, candidate: Candidate, result: TrialResult) -> None:
         is_first = self.schedule.runners[candidate.number].next_rung == 0

@@ -122,6 +122,11 @@ class RunFolder:
         return SearchSettings.from_dict(self.manifest["settings"])
 
     @property
+    def checkpoints_in(self) -> Path:
+        """The folder whose `checkpoints/` the workers write: this one, unless Ray was given another to share."""
+        return Path(self.manifest.get("checkpoints_in") or self.path)
+
+    @property
     def storage_url(self) -> str:
         """Optuna's URL of the study. The manifest keeps it without a password: that is given anew, or in ~/.pgpass."""
         return self._storage or self.manifest.get("storage") or f"sqlite:///{(self.path / STUDY_FILE).resolve()}"

@@ -7,7 +7,8 @@ from typing import Literal, get_args
 
 from lstn_search.errors import SettingError, did_you_mean
 from lstn_search.search.engines.base import Ended, Engine, Job, WorkerSetup
-from lstn_search.search.engines.local import LocalEngine, default_workers, num_cores
+from lstn_search.search.engines.local import LocalEngine
+from lstn_search.search.engines.machine import default_workers, num_cores
 from lstn_search.search.folder import RunFolder
 
 __all__ = ["EngineName", "EngineOptions", "start_engine"]
@@ -24,27 +25,47 @@ class EngineOptions:
     """Jobs at a time; None: one a GPU where there are GPUs, else one a core."""
     cache_dir: Path | None = None
     ray_address: str | None = None
-    storage_path: str | None = None
+    """Of a Ray cluster; None starts a Ray of our own on this machine."""
+    storage_path: Path | None = None
+    """Ray only: a folder all nodes reach, for checkpoints and cache, where the run folder is not one."""
+    gpus_per_job: float | None = None
+    """Ray only: 0.5 lets two jobs share a GPU; None: one each where the cluster has GPUs."""
 
     def __post_init__(self) -> None:
         if self.engine not in get_args(EngineName):
             raise SettingError(f"unknown engine {self.engine!r}; {did_you_mean(self.engine, get_args(EngineName))}")
         if self.workers is not None and self.workers < 1:
             raise SettingError(f"workers must be at least 1, got {self.workers}")
+        for name in ("ray_address", "storage_path", "gpus_per_job"):
+            if self.engine != "ray" and getattr(self, name) is not None:
+                raise SettingError(f"--{name.replace('_', '-')} is for Ray; add --engine ray")
 
 
 def start_engine(folder: RunFolder, options: EngineOptions) -> Engine:
     """The engine of a search in this folder; its workers start with their first jobs."""
     from lstn_search.data.cache import default_cache_dir
 
-    workers = options.workers or default_workers()
     setup = WorkerSetup(
         task=folder.settings.task,
         ladder=folder.settings.ladder,
         folder=folder.path.resolve(),
         cache_dir=(options.cache_dir or default_cache_dir()).resolve(),
-        num_threads=max(1, num_cores() // workers),
+        num_threads=1,
     )
+    if options.engine == "ray":
+        from lstn_search.search.engines.ray import RayEngine
+
+        resources = None if options.gpus_per_job is None else {"cpu": 1.0, "gpu": options.gpus_per_job}
+        return RayEngine(
+            setup,
+            options.workers,
+            run_job,
+            address=options.ray_address,
+            resources_per_job=resources,
+            storage_path=options.storage_path,
+        )
+    workers = options.workers or default_workers()
+    setup = dataclasses.replace(setup, num_threads=max(1, num_cores() // workers))
     return LocalEngine(setup, workers, run_job)
 
 

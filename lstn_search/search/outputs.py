@@ -82,7 +82,7 @@ def load_localizer(run: Run, entry: Entry) -> tuple[Localizer, dict[str, Any]]:
     Raises CheckpointError when the run keeps no weights of it, or the file is not what the run wrote.
     """
     candidate, path = entry.candidate, run.folder.path
-    file = checkpoint_file(path, candidate.arch, max(entry.rung, 0))
+    file = checkpoint_file(run.folder.checkpoints_in, candidate.arch, max(entry.rung, 0))
     if not file.exists() or (entry.rung == 0 and entry.result.val_top1 is None):
         raise CheckpointError(
             f"{path} holds no jointly trained weights of {candidate.name}; train it with: "

@@ -1,22 +1,31 @@
-"""The samplers: Optuna's TPE and random search as they are, and its NSGA-II taught to breed networks.
+"""The samplers: Optuna's TPE and random search as they are, its NSGA-II taught to breed networks, and evolution.
 
 Networks of different depth have different choices. Optuna's NSGA-II inherits only the choices that every trial so far
 has in common and draws all others at random; here a child takes each block whole from one of its parents.
+
+Evolution is our own: a parent from the front, a few of the space's own moves (widen, narrow, move a stride, pad or
+unpad, add or drop a unit, move BN, change the head), and a repair to the budget by exact cost.
 """
 
+import contextlib
 import random
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from lstn_search.arch import Arch
+from lstn_search.errors import SpaceError
 from lstn_search.search.settings import SamplerName
-from lstn_search.space import Choices
+from lstn_search.space import Choices, Space
 
-__all__ = ["make_sampler"]
+__all__ = ["evolve", "make_sampler"]
 
 POPULATION_SIZE = 16
+SHARE_OF_STRANGERS = 0.1
+"""Of evolution's children: random networks, so that no part of the space is out of reach."""
 
 
 def make_sampler(name: SamplerName, seed: int, fixed: Choices | None = None) -> optuna.samplers.BaseSampler:
@@ -67,6 +76,20 @@ class _NSGA2(optuna.samplers.NSGAIISampler):
             for name, value in child.items()
             if name in search_space and self._breeder.random() >= 1 / len(child)
         }
+
+
+def evolve(
+    space: Space, parents: Sequence[Choices], affordable: Callable[[Arch], bool], rng: random.Random
+) -> Choices | None:
+    """A child of one of `parents`, within the budget; a random network without parents. None: repair found no way."""
+    if not parents or rng.random() < SHARE_OF_STRANGERS:
+        return space.repair(space.sample(rng), affordable, rng)
+    child = rng.choice(parents)
+    with contextlib.suppress(SpaceError):  # a space of one network has no moves
+        child = space.mutate(child, rng)
+        while rng.random() < 0.5:
+            child = space.mutate(child, rng)
+    return space.repair(child, affordable, rng)
 
 
 def _block(name: str) -> str:

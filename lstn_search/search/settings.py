@@ -13,7 +13,7 @@ from lstn_search.task import Task
 
 __all__ = ["BudgetScope", "SamplerName", "SearchSettings", "check_budget"]
 
-SamplerName = Literal["tpe", "nsga2", "random"]
+SamplerName = Literal["tpe", "nsga2", "random", "evolution"]
 BudgetScope = Literal["localizer", "stn"]
 
 

@@ -19,6 +19,7 @@ from collections import Counter
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from lstn_search import pareto
 from lstn_search.arch import Arch
 from lstn_search.cost import fits
 from lstn_search.errors import SpaceError
@@ -35,7 +36,7 @@ from lstn_search.search.entries import (
     using_storage,
 )
 from lstn_search.search.folder import RunFolder
-from lstn_search.search.samplers import make_sampler
+from lstn_search.search.samplers import evolve, make_sampler
 from lstn_search.search.settings import SearchSettings
 from lstn_search.seeding import seed_of
 from lstn_search.space import Choices, Space, Value
@@ -135,7 +136,7 @@ class Study:
 
     def _propose(self) -> Candidate | None:
         """One proposal of the sampler, or None when it was rejected or a duplicate."""
-        trial = self._begin()
+        trial = self._begin(self._evolve() if self.settings.sampler == "evolution" else None)
         arch = self.space.expand(self._walk(trial))
         violation = self._violation(arch)
         if violation > 0:
@@ -153,10 +154,25 @@ class Study:
 
     def _begin(self, fixed: Choices | None = None) -> optuna.Trial:
         """A new Optuna trial. Its sampler's seed counts the proposals so far, so a lost one is drawn again."""
-        num_asked = len(self.entries) + self.num_rejected + self.num_duplicates
-        seed = seed_of(self.settings.seed, "sampler", num_asked)
+        seed = seed_of(self.settings.seed, "sampler", self._num_asked)
         self._study.sampler = make_sampler(self.settings.sampler, seed, fixed)
         return self._study.ask()
+
+    def _evolve(self) -> Choices | None:
+        """A child of the rung 0 front: of architectures within the budget, alive or still waiting for their verdict."""
+        measured = [
+            entry
+            for entry in self.entries
+            if entry.results and entry.results[0].status == "ok" and not entry.candidate.over_budget
+        ]
+        points = [(score(self.settings, entry.results[0]), entry.candidate.gflops) for entry in measured]
+        parents = [self.space.encode(measured[i].candidate.arch) for i in pareto.front(points)]
+        rng = random.Random(seed_of(self.settings.seed, "evolution", self._num_asked))
+        return evolve(self.space, [choices for choices in parents if choices is not None], self._affordable, rng)
+
+    @property
+    def _num_asked(self) -> int:
+        return len(self.entries) + self.num_rejected + self.num_duplicates
 
     def _close(self, trial: optuna.Trial, kind: str, violation: float, values: list[float] | None) -> None:
         """End a proposal that is not trained; without values (its twin has none yet) it is told as failed."""
