@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test lint format bench lock clean
+.PHONY: help install demo test lint format bench chaos lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -22,7 +22,7 @@ $(STAMP): requirements.lock pyproject.toml
 
 demo: install  ## a search on the built-in dataset: a Pareto table and the folder runs/demo
 	$(RUN) cli.py search --dataset glyphs --trial-size 32 --image-size 64 --budget-gflops 0.002 --trials 8 \
-	  --out runs/demo --resume
+	  --ladder 2,6 --out runs/demo --resume
 
 test: install  ## the test suite; LSTN_DATA_DIR=DIR adds the tests on real images
 	$(RUN) -m pytest
@@ -39,8 +39,15 @@ format: install  ## let ruff rewrite the code
 bench: install  ## the measurements behind the figures in benchmarks/*.md
 	$(RUN) benchmarks/cost.py
 
-lock:  ## pin what is installed in .venv (no index addresses go into the file)
-	$(RUN) -m pip freeze --exclude-editable | grep -v '@' > requirements.lock
+chaos: install  ## kill drivers and workers at random instants: nothing finished may be lost
+	$(RUN) benchmarks/chaos.py --kills 50 --seed 0
+
+lock:  ## pin what pyproject.toml asks for, from a fresh environment; no index addresses go into the file
+	$(PYTHON) -m venv .lock-venv
+	.lock-venv/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	{ echo "# Made by \`make lock\`. What torch brings along for one platform only (CUDA, triton) is left to torch, which pins it."; \
+	  .lock-venv/bin/pip freeze --exclude-editable | grep -v -E '@|^(nvidia|cuda|triton)'; } > requirements.lock
+	rm -rf .lock-venv
 
 clean:  ## remove .venv and caches
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
