@@ -183,7 +183,8 @@ def _difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
     task: dict[str, Any] = settings["task"]
-    return task | {name: value for name, value in settings.items() if name != "task"}
+    ladder = {"ladder": ",".join(map(str, settings["ladder"]["epochs"])), "eta": settings["ladder"]["eta"]}
+    return task | {name: value for name, value in settings.items() if name not in ("task", "ladder")} | ladder
 
 
 def _without_password(url: str) -> str:

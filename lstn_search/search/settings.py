@@ -57,7 +57,7 @@ class SearchSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """Every setting, as JSON types."""
-        return dataclasses.asdict(self)
+        return {**dataclasses.asdict(self), "ladder": {"epochs": list(self.ladder.epochs), "eta": self.ladder.eta}}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "SearchSettings":

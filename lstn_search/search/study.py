@@ -91,10 +91,9 @@ class Study:
             self._num_wasted = _num_wasted(trials)
             self._pending: list[Candidate] = []
             for trial in trials:
-                if trial.state == TrialState.RUNNING and "arch" not in trial.user_attrs:
-                    self._study.tell(
-                        trial.number, state=TrialState.FAIL
-                    )  # the process died while it was being asked for
+                if trial.state == TrialState.RUNNING and "arch" not in trial.user_attrs:  # died while asked for
+                    self._storage.set_trial_user_attr(trial._trial_id, "kind", "lost")
+                    self._study.tell(trial.number, state=TrialState.FAIL)
                 elif trial.state == TrialState.RUNNING and self._by_number[trial.number].results:
                     self._tell_sampler(self._by_number[trial.number])  # ... between the two records of a result
                 elif trial.state == TrialState.RUNNING:
@@ -267,7 +266,7 @@ def _num_wasted(trials: list[FrozenTrial]) -> int:
     num = 0
     for trial in trials:
         kind = trial.user_attrs.get("kind")
-        if kind in ("rejected", "duplicate") and trial.state == TrialState.COMPLETE:
+        if kind in ("rejected", "duplicate") and trial.state.is_finished():
             num += 1
         elif "arch" in trial.user_attrs:
             num = 0

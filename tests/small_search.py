@@ -1,0 +1,130 @@
+"""A search small enough for tests: the small task of small_training.py and a space of 1,080 tiny networks.
+
+The tests of the study need no training: `pretend` gives any network a result that depends on nothing but the network.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lstn_search.arch import Arch
+from lstn_search.cost import cost
+from lstn_search.results import Status, TrialResult
+from lstn_search.search.entries import Candidate, Entry
+from lstn_search.search.folder import RunFolder
+from lstn_search.search.settings import SearchSettings
+from lstn_search.search.study import Study
+from lstn_search.space import Space
+from lstn_search.task import Task
+
+__all__ = [
+    "BUDGET_GFLOPS",
+    "NUM_SEEDS",
+    "NUM_TRIALS",
+    "SPACE_TOML",
+    "make_folder",
+    "make_settings",
+    "play",
+    "pretend",
+    "write_space",
+]
+
+BUDGET_GFLOPS = 0.0004
+"""At 48 px; about half of the space is within it."""
+NUM_SEEDS = 3
+NUM_TRIALS = 4
+"""Of the session's real search."""
+
+SPACE_TOML = """
+description = "tiny networks for tests"
+norm = ["none", "conv-bn-act"]
+units = [0, 1]
+
+[stem]
+kind = ["plain"]
+kernel = [3, 5]
+stride = [1, 2, 3]
+width = [4, 6, 8]
+padded = [true]
+max_pool = [1]
+
+[unit]
+kind = ["plain", "separable"]
+decoder = [4]
+encoder = [4, 8]
+kernel = [3]
+stride = [1, 2]
+padded = [true]
+max_pool = [1]
+
+[tail]
+width = [0]
+
+[head]
+pool_to = [2, 3]
+hidden = [0, 16, 32]
+
+[seeds.good]
+source = "learns the small task"
+norm = "conv-bn-act"
+layers = [
+  { out_channels = 8, kernel = 3, stride = 2, padding = 1 },
+  { out_channels = 8, kernel = 3, stride = 2, padding = 1 },
+]
+head = { pool_to = 3, hidden = 32 }
+
+[seeds.costly]
+source = "over the budget"
+layers = [{ out_channels = 16, kernel = 5, padding = 2 }]
+head = { pool_to = 3, hidden = 32 }
+
+[seeds.outside]
+source = "not in the space, within the budget"
+layers = [{ out_channels = 3, kernel = 5, stride = 4 }]
+head = { pool_to = 2, hidden = 0 }
+"""
+
+
+def write_space(folder: Path) -> Path:
+    """The space as a file."""
+    path = folder / "small.toml"
+    path.write_text(SPACE_TOML)
+    return path
+
+
+def make_settings(space: Space, task: Task | None = None, **changes: Any) -> SearchSettings:
+    """Settings of a search of `space`; without a task, of one that is never trained."""
+    given: dict[str, Any] = {
+        "task": task or Task(dataset="glyphs", image_size=48, trial_size=24),
+        "budget_gflops": BUDGET_GFLOPS,
+        "space_name": space.name,
+        "space_digest": space.digest,
+    }
+    return SearchSettings(**(given | changes))
+
+
+def make_folder(path: Path, settings: SearchSettings, *, resume: bool = False) -> RunFolder:
+    """A run folder that nobody holds, as a process that died leaves it."""
+    folder = RunFolder.create(path, settings, resume=resume)
+    folder.release()
+    return folder
+
+
+def pretend(arch: Arch) -> TrialResult:
+    """A made-up result of recover: dearer networks are a little better, the rest is chance."""
+    chance = int(arch.digest[:6], 16) / 16**6
+    status: Status = "inert" if chance < 0.05 else "ok"
+    error_px = 9 - 4 * chance - 4e3 * cost(arch, 48).gflops
+    return TrialResult(status=status, corner_error_px=error_px, frozen_top1=40 + 10 * chance, seconds=1.0)
+
+
+def play(study: Study, trials: int, *, until: Callable[[Candidate], bool] = lambda candidate: False) -> list[Entry]:
+    """Search with made-up results until `trials` are done, nothing is left, or `until` holds for what was asked for.
+
+    Returns the architectures that have a result.
+    """
+    while (candidate := study.ask_seed()) or (study.num_trials < trials and (candidate := study.ask())):
+        if until(candidate):
+            break
+        study.record(candidate, 0, pretend(candidate.arch))
+    return [entry for entry in study.entries if entry.results]
