@@ -8,7 +8,8 @@ from typing import Any, get_args
 
 from lstn_search.arch import Arch, Norm
 from lstn_search.choices import FLATTEN, Value
-from lstn_search.errors import ArchError, SpaceError, did_you_mean
+from lstn_search.errors import ArchError, SettingError, SpaceError, did_you_mean
+from lstn_search.search.ladder import Ladder
 
 __all__ = ["check_space", "read_toml"]
 
@@ -45,7 +46,7 @@ _FIELDS: dict[str, _Field] = {
     "head.hidden": _Field(minimum=0),
 }
 _TABLES = tuple(dict.fromkeys(path.split(".")[0] for path in _FIELDS if "." in path))
-_TOP_LEVEL = ("description", "seeds", *_TABLES, *(path for path in _FIELDS if "." not in path))
+_TOP_LEVEL = ("description", "seeds", "ladder", *_TABLES, *(path for path in _FIELDS if "." not in path))
 _SEED_KEYS = ("source", "norm", "in_channels", "layers", "head")
 
 
@@ -60,8 +61,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise SpaceError(f"{path}: cannot be read ({reason}); give the path of a space's .toml") from None
 
 
-def check_space(data: Any, where: str) -> tuple[str, dict[str, tuple[Value, ...]], dict[str, Arch], dict[str, str]]:
-    """Description, values of each choice, seed points and their sources, from the tables of a space file.
+def check_space(
+    data: Any, where: str
+) -> tuple[str, dict[str, tuple[Value, ...]], dict[str, Arch], dict[str, str], Ladder | None]:
+    """Description, values of each choice, seed points, their sources, and the ladder, from the tables of a space file.
 
     Raises SpaceError, naming `where`, the path in the file, the value and the cure.
     """
@@ -76,7 +79,20 @@ def check_space(data: Any, where: str) -> tuple[str, dict[str, tuple[Value, ...]
             raise SpaceError(f"{where}: {path} is missing; add a list of its values (one value fixes it)")
         values[path] = _values(source[key], field, where, path)
     seeds, sources = _seeds(table.get("seeds", {}), where)
-    return description, values, seeds, sources
+    return description, values, seeds, sources, _ladder(table.get("ladder"), where)
+
+
+def _ladder(data: Any, where: str) -> Ladder | None:
+    if data is None:
+        return None
+    table = _table(data, where, "ladder", known=("epochs", "eta"))
+    epochs = table.get("epochs", list(Ladder().epochs))
+    if not isinstance(epochs, list) or not epochs:
+        raise SpaceError(f"{where}: ladder.epochs must be a list of epochs, got {epochs!r}; write epochs = [2, 6, 18]")
+    try:
+        return Ladder(epochs=tuple(epochs), eta=table.get("eta", Ladder().eta))
+    except SettingError as error:
+        raise SpaceError(f"{where}: ladder: {error}") from None
 
 
 def _known_table(table: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:

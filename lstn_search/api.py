@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["export", "open_run", "search"]
 
-DEFAULT_LADDER = Ladder()
 DEFAULT_ENGINE = EngineOptions()
 
 
@@ -29,7 +28,7 @@ def search(
     minutes: float | None = None,
     sampler: SamplerName = "tpe",
     budget_scope: BudgetScope = "localizer",
-    ladder: Ladder = DEFAULT_LADDER,
+    ladder: Ladder | None = None,
     engine: EngineOptions = DEFAULT_ENGINE,
     retries: int = 1,
     storage: str | None = None,
@@ -49,7 +48,7 @@ def search(
         space_digest=space.digest,
         sampler=sampler,
         budget_scope=budget_scope,
-        ladder=ladder,
+        ladder=ladder or space.ladder,
         seed=task.seed,
     )
     return driver.search(

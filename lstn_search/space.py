@@ -16,6 +16,7 @@ from lstn_search._space_file import check_space, read_toml
 from lstn_search.arch import Arch, Layer
 from lstn_search.choices import FLATTEN, IMAGE_CHANNELS, Choices, Value, block_layers, expand, field_of
 from lstn_search.errors import ArchError, SpaceError, did_you_mean
+from lstn_search.search.ladder import Ladder
 
 __all__ = ["Choices", "Space", "Suggest", "Value", "load_space", "resolve_arch", "space_folder", "space_names"]
 
@@ -35,12 +36,16 @@ class Space:
     """Architectures to start from; they need not be inside the space (see `encode`)."""
     sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Where each seed point comes from."""
+    ladder: Ladder = dataclasses.field(default_factory=Ladder)
+    """How far a search trains the networks, unless it is told otherwise."""
 
     @classmethod
     def from_dict(cls, data: Any, *, name: str, where: str | None = None) -> "Space":
         """A space from the tables of a space file. Raises SpaceError, naming `where` and the path in it."""
-        description, values, seeds, sources = check_space(data, where or name)
-        return cls(name=name, values=values, description=description, seeds=seeds, sources=sources)
+        description, values, seeds, sources, ladder = check_space(data, where or name)
+        return cls(
+            name=name, values=values, description=description, seeds=seeds, sources=sources, ladder=ladder or Ladder()
+        )
 
     @property
     def digest(self) -> str:

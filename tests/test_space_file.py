@@ -10,6 +10,7 @@ import pytest
 from lstn_search import space as space_module
 from lstn_search.cost import fits
 from lstn_search.errors import ArchError, SpaceError
+from lstn_search.search.ladder import Ladder
 from lstn_search.space import Space, load_space, resolve_arch, space_folder, space_names
 
 LSTN = load_space("lstn")
@@ -140,3 +141,20 @@ def test_an_installed_package_finds_its_own_spaces(tmp_path: Path, monkeypatch: 
     (installed / "search_spaces" / "mine.toml").touch()
     monkeypatch.setattr(space_module, "__file__", str(installed / "space.py"))
     assert space_names() == ["mine"]
+
+
+def test_a_space_may_declare_its_ladder() -> None:
+    tables = tomllib.loads((space_folder() / "lstn.toml").read_text(encoding="utf-8"))
+    assert Space.from_dict(tables, name="plain").ladder == Ladder(epochs=(2, 6, 18), eta=2)
+    own = Space.from_dict(tables | {"ladder": {"epochs": [1, 3], "eta": 4}}, name="own")
+    assert own.ladder == Ladder(epochs=(1, 3), eta=4)
+
+
+@pytest.mark.parametrize(
+    ("ladder", "part"),
+    [({"epoch": [2]}, "did you mean 'epochs'"), ({"epochs": []}, "ladder.epochs"), ({"epochs": [6, 2]}, "must rise")],
+)
+def test_a_ladder_with_a_mistake_is_one_line(ladder: dict[str, object], part: str) -> None:
+    tables = tomllib.loads((space_folder() / "lstn.toml").read_text(encoding="utf-8"))
+    with pytest.raises(SpaceError, match=part):
+        Space.from_dict(tables | {"ladder": ladder}, name="own")

@@ -1,5 +1,6 @@
 """The command `search`."""
 
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -27,6 +28,7 @@ from lstn_search.cli.options import (
 from lstn_search.task import DEFAULT_BACKBONE
 
 if TYPE_CHECKING:
+    from lstn_search.search.ladder import Ladder
     from lstn_search.search.settings import SearchSettings
 
 __all__ = ["register"]
@@ -50,8 +52,11 @@ def search_command(
     trials: Annotated[int, typer.Option(help="Architectures to train, besides the seed points.")] = 24,
     minutes: Annotated[float | None, typer.Option(help="Start no trial after so long.", show_default=False)] = None,
     sampler: Annotated[str, typer.Option(help="tpe, nsga2, evolution or random.")] = "tpe",
-    ladder: Annotated[str, typer.Option(help="Joint epochs in all at rung 1, 2, ...; rung 0 is recover.")] = "2,6,18",
-    eta: Annotated[int, typer.Option(help="One in eta of a rung's architectures climbs.")] = 2,
+    ladder: Annotated[
+        str | None,
+        typer.Option(help="Joint epochs in all at rung 1, 2, ...; rung 0 is recover.  [default: the space's, 2,6,18]"),
+    ] = None,
+    eta: Annotated[int | None, typer.Option(help="One in eta of a rung climbs.  [default: the space's, 2]")] = None,
     workers: Annotated[
         int | None,
         typer.Option(help="Processes that train.  [default: one a GPU, else one a core]", show_default=False),
@@ -94,7 +99,6 @@ def search_command(
 
     Trials see rotated, shifted and scaled images by default (--view affine): on upright ones every localizer ties.
     """
-    from lstn_search.search.ladder import Ladder
     from lstn_search.search.launch import EngineOptions, start_engine
     from lstn_search.search.settings import SearchSettings, check_budget
     from lstn_search.space import load_space
@@ -112,7 +116,7 @@ def search_command(
         space_digest=loaded.digest,
         sampler=sampler,  # type: ignore[arg-type]
         budget_scope=budget_scope,  # type: ignore[arg-type]
-        ladder=Ladder.parse(ladder, eta),
+        ladder=_ladder(loaded.ladder, ladder, eta),
         seed=seed,
     )
     options = EngineOptions(
@@ -165,3 +169,9 @@ def _default_out(settings: "SearchSettings") -> Path:
     """runs/glyphs-0.03-tpe-s0; a folder of images goes by its own name."""
     dataset = Path(settings.task.dataset.removeprefix("folder:")).absolute().name
     return Path("runs") / f"{dataset}-{settings.budget_gflops:g}-{settings.sampler}-s{settings.seed}"
+
+
+def _ladder(default: "Ladder", text: str | None, eta: int | None) -> "Ladder":
+    """The space's ladder, with what was given on the command line."""
+    eta = default.eta if eta is None else eta
+    return dataclasses.replace(default, eta=eta) if text is None else default.parse(text, eta)
