@@ -378,8 +378,9 @@ class TestRay:
         assert engine.setup.folder.name.startswith(f"{tmp_path.name}-")
 
     def test_a_node_that_does_not_see_the_storage_is_an_error_of_the_user(
-        self, make_ray: MakeEngine, tmp_path: Path
+        self, make_ray: MakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        monkeypatch.setattr(sys.modules[RayEngine.__module__], "FIND_SECONDS", 0.1)
         engine = make_ray(1)
         for marker in tmp_path.glob(".ray-*"):
             marker.unlink()

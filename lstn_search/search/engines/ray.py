@@ -6,7 +6,7 @@ times. Jobs wait in one queue and any actor takes the next, so a slot that finds
 
 Why actors and not Ray Tune with our jobs as its trials: a Tune whose searcher had no job when asked does not ask again
 for about two seconds. With `reuse_actors`, no-op jobs and a driver that takes 20 ms to think of the next one, Tune took
-2.0 s from submit to start (50 jobs on 1 slot, or 100 on 2: 101 s); these actors take 2 ms. With a queue that is never
+2.0 s from submit to start (50 jobs on 1 slot, or 100 on 2: 101 s); these actors take 3 ms. With a queue that is never
 empty Tune needs 14 ms a job, but what a search asks for next depends on what has ended. (ray 2.60, 2 cores)
 
 What all nodes must reach, on the same path: the run folder and the cache (they hold the checkpoints, the decoded images
@@ -39,6 +39,8 @@ __all__ = ["RayEngine"]
 
 MAX_RERUNS = 3
 """How often a job is run again because its node was lost, before that counts as a death."""
+FIND_SECONDS = 60.0
+"""How long a new file may take to show on another node; NFS remembers for up to a minute what was not there."""
 STOP_SECONDS = 10.0
 KNOCK_SECONDS = 10.0
 OBJECT_STORE_BYTES = 128 * 2**20
@@ -90,12 +92,14 @@ class RayEngine:
         self.setup = on_storage(setup, storage_path)
         self._ray = _import_ray()
         self._owns_connection = not self._ray.is_initialized()
+        address = address or os.environ.get("RAY_ADDRESS") or "local"
+        may_grow = address != "local" or not self._owns_connection
         if self._owns_connection:
-            self._connect(address or os.environ.get("RAY_ADDRESS"), num_workers, resources_per_job or {"cpu": 1})
+            self._connect(address, num_workers, resources_per_job or {"cpu": 1})
         try:
             resources = dict(resources_per_job or self._default_resources())
             room = self._room(resources)
-            if num_workers is None and not room:
+            if not room and not (num_workers and may_grow):
                 raise SettingError(f"no node of the Ray cluster has room for a job ({_words(resources)}); ask for less")
             if not resources.get("gpu") and self.setup.task.device == "auto":  # it sees GPUs that are others'
                 self.setup = dataclasses.replace(self.setup, task=dataclasses.replace(self.setup.task, device="cpu"))
@@ -149,7 +153,7 @@ class RayEngine:
         for worker in list(self._workers):
             self._discard(worker)
         self._waiting.clear()
-        farewells = [actor.find.remote("") for actor in actors]  # an error as soon as the actor is gone
+        farewells = [actor.find.remote("", 0) for actor in actors]  # an error as soon as the actor is gone
         if farewells:
             self._ray.wait(farewells, num_returns=len(farewells), timeout=STOP_SECONDS)
         self._disconnect()
@@ -167,7 +171,7 @@ class RayEngine:
         for _ in range(num_wanted):
             actor = self._actor_class.remote(self.setup, *self._host_settings, self._num_started)
             self._num_started += 1
-            self._workers.append(_Worker(actor, is_ready=actor.find.remote(str(self._marker))))
+            self._workers.append(_Worker(actor, is_ready=actor.find.remote(str(self._marker), FIND_SECONDS)))
 
     def _listen(self, worker: _Worker) -> None:
         """Take the next thing an actor has to say, which is there already."""
@@ -213,13 +217,13 @@ class RayEngine:
 
     # -- the cluster ---------------------------------------------------------------------------------------------
 
-    def _connect(self, address: str | None, num_workers: int | None, resources: Mapping[str, float]) -> None:
-        if address and address.startswith("ray://"):
+    def _connect(self, address: str, num_workers: int | None, resources: Mapping[str, float]) -> None:
+        if address.startswith("ray://"):
             raise SettingError(f"{address} is a Ray Client address; start the search on a node of the cluster instead")
         self._ray._private.worker._worker_logs_enabled = False  # else it prints the logs of lost nodes, to stdout
         quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
         try:
-            if address and address != "local":
+            if address != "local":
                 _knock(address)
                 self._ray.init(address=address, **quiet)
             else:
@@ -231,7 +235,7 @@ class RayEngine:
                     **quiet,
                 )
         except (ConnectionError, RuntimeError, ValueError, OSError) as error:
-            where = f"reach the Ray cluster at {address}" if address else "start Ray on this machine"
+            where = "start Ray on this machine" if address == "local" else f"reach the Ray cluster at {address}"
             raise SettingError(f"cannot {where}: {_reason(error)}; see `ray status`") from None
 
     def _disconnect(self) -> None:
@@ -254,6 +258,8 @@ class RayEngine:
         marker = self.setup.folder / f".ray-{uuid.uuid4().hex[:8]}"
         try:
             self.setup.folder.mkdir(parents=True, exist_ok=True)
+            for left_over in self.setup.folder.glob(".ray-*"):
+                left_over.unlink()
             marker.touch()
         except OSError as error:
             raise SettingError(f"cannot write to {self.setup.folder} ({error.strerror}); choose another") from None
@@ -272,11 +278,16 @@ class _Host:
         sys.path += [entry for entry in path if entry not in sys.path]
         self._engine = LocalEngine(setup, 1, run_job, first_slot=number)
 
-    def find(self, marker: str) -> str | None:
-        """None if this node sees the file, else the node's address."""
+    def find(self, marker: str, seconds: float) -> str | None:
+        """None if this node sees the file within so many seconds, else the node's address."""
         import ray
 
-        return None if Path(marker).exists() else str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+        deadline = time.monotonic() + seconds
+        while not Path(marker).exists():
+            if time.monotonic() > deadline:
+                return str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+            time.sleep(0.5)
+        return None
 
     def run(self, job: Job) -> Iterator[Event]:
         """Run a job: its stages, and its end."""
