@@ -275,3 +275,10 @@ def test_a_score_that_is_no_number_counts_as_dead() -> None:
     schedule.finish(0, float("nan"))
     assert schedule.next(may_propose=False) is None
     assert not schedule.runners[0].alive
+
+
+def test_a_ladder_of_one_rung_ends_with_the_last_proposal() -> None:
+    schedule = Schedule(Ladder(epochs=()))
+    schedule.start(0, gflops=0.01)
+    schedule.finish(0, 60.0)
+    assert schedule.next(may_propose=False) is None

@@ -143,6 +143,6 @@ class Schedule:
                     if self._front and self._front[-1].gflops == runner.gflops:
                         self._front.pop()
                     self._front.append(runner)
-        if self._front or self.num_in_flight:
+        if self._front or self.num_in_flight or not self._rungs:
             return self._front
         return [self.runners[number] for number in self._rungs[0].order()]
