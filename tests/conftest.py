@@ -8,6 +8,8 @@ import pytest
 
 if TYPE_CHECKING:
     from lstn_search.results import References
+    from lstn_search.search.driver import Run
+    from lstn_search.space import Space
     from lstn_search.train.warm import Warm
     from lstn_search.train.workbench import Workbench
 
@@ -76,3 +78,31 @@ def references(bench: "Workbench", warm: "Warm", small_cache: Path) -> "Referenc
     from small_training import climb
 
     return climb(bench, warm, small_cache)
+
+
+# -- a small search, run once a session; see small_search.py -----------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def small_space(tmp_path_factory: pytest.TempPathFactory) -> "Space":
+    """The space of small_search.py."""
+    from small_search import write_space
+
+    from lstn_search.space import load_space
+
+    return load_space(write_space(tmp_path_factory.mktemp("space")))
+
+
+@pytest.fixture(scope="session")
+def small_run(
+    small_space: "Space", small_dataset: Path, small_cache: Path, warm: "Warm", tmp_path_factory: pytest.TempPathFactory
+) -> "Run":
+    """A real search on the small task, to look at; not to be changed."""
+    from small_search import LADDER, NUM_TRIALS, InlineEngine, make_settings
+    from small_training import small_task
+
+    from lstn_search.search.driver import search
+
+    out = tmp_path_factory.mktemp("runs") / "small"
+    settings = make_settings(small_space, small_task(small_dataset, recover_steps=60), ladder=LADDER)
+    return search(small_space, settings, out, InlineEngine.make(small_cache), trials=NUM_TRIALS)

@@ -3,15 +3,18 @@
 The tests of the study need no training: `pretend` gives any network a result that depends on nothing but the network.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from lstn_search.arch import Arch
 from lstn_search.cost import cost
+from lstn_search.errors import LstnError
 from lstn_search.results import Status, TrialResult
+from lstn_search.search.engines.base import Ended, Engine, Event, Job, Stage, WorkerSetup
 from lstn_search.search.entries import Candidate, Entry
 from lstn_search.search.folder import RunFolder
+from lstn_search.search.ladder import Ladder
 from lstn_search.search.settings import SearchSettings
 from lstn_search.search.study import Study
 from lstn_search.space import Space
@@ -19,9 +22,11 @@ from lstn_search.task import Task
 
 __all__ = [
     "BUDGET_GFLOPS",
+    "LADDER",
     "NUM_SEEDS",
     "NUM_TRIALS",
     "SPACE_TOML",
+    "InlineEngine",
     "make_folder",
     "make_settings",
     "play",
@@ -31,6 +36,8 @@ __all__ = [
 
 BUDGET_GFLOPS = 0.0004
 """At 48 px; about half of the space is within it."""
+LADDER = Ladder(epochs=(1, 2))
+"""Of the session's real search."""
 NUM_SEEDS = 3
 NUM_TRIALS = 4
 """Of the session's real search."""
@@ -128,3 +135,45 @@ def play(study: Study, trials: int, *, until: Callable[[Candidate], bool] = lamb
             break
         study.record(candidate, 0, pretend(candidate.arch))
     return [entry for entry in study.entries if entry.results]
+
+
+class InlineEngine:
+    """An engine without processes: a job runs when its events are asked for. One slot, so its order is certain."""
+
+    num_slots = 1
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        from lstn_search.search import work
+
+        work._benches.clear()  # as in a fresh process
+        self.setup = setup
+        self.run_job = work.run_job
+        self._jobs: list[Job] = []
+
+    @classmethod
+    def make(cls, cache_dir: Path) -> Callable[[RunFolder], Engine]:
+        """What the driver takes: the engine for a run folder."""
+
+        def engine(folder: RunFolder) -> Engine:
+            settings = folder.settings
+            return cls(WorkerSetup(task=settings.task, ladder=settings.ladder, folder=folder.path, cache_dir=cache_dir))
+
+        return engine
+
+    def submit(self, job: Job) -> None:
+        """Keep the job for `events`."""
+        self._jobs.append(job)
+
+    def events(self, timeout: float | None = None) -> Sequence[Event]:
+        """Run the job: all its stages, then its end."""
+        stages: list[Event] = []
+        job = self._jobs.pop()
+        try:
+            ended = self.run_job(self.setup, job, lambda what: stages.append(Stage(job=job, what=what)))
+        except LstnError as error:
+            ended = Ended(job=job, user_error=str(error))
+        return [*stages, ended]
+
+    def close(self) -> None:
+        """Forget what was not run."""
+        self._jobs.clear()

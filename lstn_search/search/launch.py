@@ -1,6 +1,7 @@
 """Starting the workers of a search: which engine, how many, with how many threads each. No torch here."""
 
 import dataclasses
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, get_args
@@ -65,8 +66,15 @@ def start_engine(folder: RunFolder, options: EngineOptions) -> Engine:
             storage_path=options.storage_path,
         )
     workers = options.workers or default_workers()
-    setup = dataclasses.replace(setup, num_threads=max(1, num_cores() // workers))
+    setup = dataclasses.replace(setup, num_threads=_num_threads(workers))
     return LocalEngine(setup, workers, run_job)
+
+
+def _num_threads(workers: int) -> int:
+    """The cores divided among the workers; not more than OMP_NUM_THREADS, with which users keep cores for others."""
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    threads = max(1, num_cores() // workers)
+    return min(threads, int(limit)) if limit.isdecimal() and int(limit) > 0 else threads
 
 
 def run_job(setup: WorkerSetup, job: Job, say: Callable[[str], None]) -> Ended:
