@@ -25,7 +25,7 @@ demo: install  ## a search on the built-in dataset: a Pareto table and the folde
 	  --ladder 2,6 --out runs/demo --resume
 
 test: install  ## the test suite; LSTN_DATA_DIR=DIR adds the tests on real images
-	$(RUN) -m pytest
+	$(RUN) -m pytest --numprocesses 2 --dist loadfile
 
 lint: install  ## format check, lint, types
 	$(RUN) -m ruff format --check .
