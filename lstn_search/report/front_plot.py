@@ -102,7 +102,7 @@ def draw_front(info: FrontInfo, file: Path) -> None:
     _draw_points(axes, info)
     _label_points(figure, axes, info)
     if info.points:
-        figure.legend(loc="outside lower center", ncols=5, fontsize=8.5, frameon=False, handletextpad=0.3)
+        figure.legend(loc="outside lower center", ncols=3, fontsize=8.5, frameon=False, handletextpad=0.3)
     temporary = file.with_name(f".{file.name}")
     try:
         figure.savefig(temporary, format="png")
@@ -127,8 +127,11 @@ def _draw_references(axes: "Axes", info: FrontInfo) -> None:
 
 def _draw_points(axes: "Axes", info: FrontInfo) -> None:
     seeds = [p for p in info.points if p.is_seed]
+    others = [p for p in info.points if not (p.is_seed or p.is_dead or p.on_front)]
+    top = max((p.epochs for p in info.points), default=0)
     groups: list[tuple[str, list[PlotPoint], dict[str, Any]]] = [
-        ("searched", [p for p in info.points if not (p.is_seed or p.is_dead or p.on_front)], _dot(GREY, 22)),
+        ("stopped on a lower rung", [p for p in others if p.epochs < top], _ring(GREY, 14)),
+        (f"searched, {top} epochs", [p for p in others if p.epochs == top], _dot(GREY, 22)),
         ("front", [p for p in info.points if p.on_front], _dot(BLUE, 34)),
         ("seed point", [p for p in seeds if not p.over_budget], _star(ORANGE)),
         ("seed point over budget", [p for p in seeds if p.over_budget], _star("white")),
@@ -145,6 +148,10 @@ def _draw_points(axes: "Axes", info: FrontInfo) -> None:
 
 def _dot(colour: str, area: float) -> dict[str, Any]:
     return {"marker": "o", "color": colour, "s": area, "lw": 0}
+
+
+def _ring(colour: str, area: float) -> dict[str, Any]:
+    return {"marker": "o", "facecolors": "none", "edgecolors": colour, "s": area, "lw": 0.8}
 
 
 def _star(face: str) -> dict[str, Any]:
