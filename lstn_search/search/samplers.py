@@ -58,6 +58,10 @@ class _NSGA2(optuna.samplers.NSGAIISampler):
             found |= other.distributions
         return {name: found[name] for name in sorted(found) if not found[name].single()}
 
+    def get_parent_population(self, study: optuna.Study, generation: int) -> list[FrozenTrial]:
+        """Always in the order of proposal; Optuna's order is another one where they have been selected before."""
+        return sorted(super().get_parent_population(study, generation), key=lambda trial: trial.number)
+
     def _breed(
         self, study: optuna.Study, search_space: dict[str, BaseDistribution], parents: list[FrozenTrial]
     ) -> dict[str, Any]:
