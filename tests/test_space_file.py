@@ -145,7 +145,7 @@ def test_an_installed_package_finds_its_own_spaces(tmp_path: Path, monkeypatch: 
 
 def test_a_space_may_declare_its_ladder() -> None:
     tables = tomllib.loads((space_folder() / "lstn.toml").read_text(encoding="utf-8"))
-    assert Space.from_dict(tables, name="plain").ladder == Ladder(epochs=(2, 6, 18), eta=2)
+    assert Space.from_dict(tables, name="plain").ladder == Ladder(epochs=(2, 6, 18), eta=3)
     own = Space.from_dict(tables | {"ladder": {"epochs": [1, 3], "eta": 4}}, name="own")
     assert own.ladder == Ladder(epochs=(1, 3), eta=4)
 

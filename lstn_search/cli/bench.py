@@ -33,7 +33,7 @@ def _scale(
     trials: Annotated[int, typer.Option(help="Architectures, besides the three seed points.")] = 10_000,
     workers: Annotated[str, typer.Option(help="Cluster sizes.")] = "1,2,4,8,16,32,64,128,256,512,1024",
     ladder: Annotated[str, typer.Option(help="Joint epochs in all at each rung after recover.")] = "2,6,18",
-    eta: Annotated[int, typer.Option(help="One in eta climbs.")] = 2,
+    eta: Annotated[int, typer.Option(help="One in eta climbs.")] = 3,
     recover_seconds: Annotated[float, typer.Option(help="Yours, for a typical network.")] = RECOVER_SECONDS,
     epoch_seconds: Annotated[float, typer.Option(help="Of one joint epoch.")] = EPOCH_SECONDS,
     driver_seconds: Annotated[float, typer.Option(help="The driver's for each job, one at a time.")] = DRIVER_SECONDS,

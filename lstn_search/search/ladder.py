@@ -22,7 +22,7 @@ class Ladder:
 
     epochs: tuple[int, ...] = (2, 6, 18)
     """Joint epochs in all at the end of rung 1, 2, ...: strictly rising."""
-    eta: int = 2
+    eta: int = 3
     """One in eta of a rung's architectures climbs."""
 
     def __post_init__(self) -> None:
@@ -39,7 +39,7 @@ class Ladder:
         return len(self.epochs)
 
     @classmethod
-    def parse(cls, text: str, eta: int = 2) -> "Ladder":
+    def parse(cls, text: str, eta: int = 3) -> "Ladder":
         """A ladder from `2,6,18`."""
         try:
             epochs = tuple(int(part) for part in text.split(","))
