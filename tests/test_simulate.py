@@ -61,7 +61,7 @@ def test_every_architecture_runs_rung_0_and_fewer_run_each_next_one(
 
 @pytest.mark.parametrize("size", SIZES)
 def test_halving_promotes_exactly_one_in_eta_besides_the_seed_points(size: int) -> None:
-    steady = World(trials=160, timing=Timing(failure=0), accuracy=Accuracy(dead=0))
+    steady = World(trials=160, ladder=Ladder(eta=2), timing=Timing(failure=0), accuracy=Accuracy(dead=0))
     assert simulate(steady, "synchronous", size).rung_runs == (163, 83, 43, 23)
     assert simulate(steady, "no ladder", size).rung_runs == (163,) * 4
     climbed = simulate(steady, "asynchronous", size).rung_runs[1:]
