@@ -2,7 +2,7 @@
 
 import time
 
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
@@ -26,7 +26,7 @@ def make_console() -> Console:
 
 
 class SearchProgress:
-    """On a terminal: the front and the stage, redrawn in place, under the lines. Elsewhere: the lines alone."""
+    """On a terminal: the front and the stages, redrawn in place, under the lines. Elsewhere: the lines alone."""
 
     def __init__(self, console: Console, trials: int) -> None:
         self.console = console
@@ -34,25 +34,21 @@ class SearchProgress:
         self.start = time.monotonic()
         self.run: Run | None = None
         self.stages: dict[str, str] = {}
-        self.live = Live(console=console, refresh_per_second=5, transient=True) if console.is_terminal else None
+        self.front: tuple[RenderableType, ...] = ()
+        self.spinner = Spinner("dots")
+        self.live = Live(console=console, get_renderable=self._render, refresh_per_second=5, transient=True)
 
     def __enter__(self) -> "SearchProgress":
-        if self.live:
+        if self.console.is_terminal:
             self.live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.live:
-            self.live.stop()
+        self.live.stop()
 
     def on_stage(self, name: str, what: str) -> None:
-        """Show the stages under way, one a job."""
+        """A job began a stage."""
         self.stages[name] = what
-        if self.live:
-            front = (front_table(self.run, with_seeds=False), "") if self.run and self.run.front else ()
-            under_way = ", ".join(f"{name}: {what}" for name, what in self.stages.items())
-            stage = Text(f"{self._clock()}  {self._count()}{under_way}", no_wrap=True, overflow="ellipsis")
-            self.live.update(Group(*front, Spinner("dots", text=stage)))
 
     def on_end(self, name: str) -> None:
         """A job ended."""
@@ -61,15 +57,17 @@ class SearchProgress:
     def on_ready(self, run: Run) -> None:
         """Head the lines to come."""
         self.run = run
+        self._draw_front(run)
         num_before = sum(bool(entry.results) for entry in run.entries)
         before = f"; {num_before} architectures were trained before" if num_before else ""
         backbone = run.folder.manifest.get("backbone")
         warm = f": the classifier alone reaches {number(backbone['val_clean_top1'])} % upright" if backbone else ""
-        self.console.print(f"{self._clock()}  the task is ready{warm}{before}")
-        self.console.print("  time  name     GFLOPs     params  epochs  top-1 %  gap %     s", style="bold")
+        self._say(f"{self._clock()}  the task is ready{warm}{before}")
+        self._say("  time  name    GFLOPs    params epochs top-1 % gap %    s", style="bold")
 
     def on_rung(self, run: Run, entry: Entry) -> None:
         """One line for the rung just finished. Before joint training top-1 is that of the frozen classifier."""
+        self._draw_front(run)
         candidate, last = entry.candidate, entry.results[-1]
         rung = len(entry.results) - 1
         marks = [
@@ -77,12 +75,23 @@ class SearchProgress:
         ]
         if last.status != "ok":
             marks.append(f"{last.status}{': ' + last.reason if last.reason else ''}")
-        self.console.print(
-            f"{self._clock()}  {candidate.name:<6} {candidate.gflops:8.5f} {candidate.params:10,} "
-            f"{last.epochs or 0:7} {number(last.accuracy):>8} {number(run.references.gap_closed(last, rung), 0):>6} "
-            f"{last.seconds:5.0f}  {', '.join(marks)}".rstrip(),
-            soft_wrap=True,
+        self._say(
+            f"{self._clock()}  {candidate.name:<6} {candidate.gflops:7.5f} {candidate.params:9,} "
+            f"{last.epochs or 0:6} {number(last.accuracy):>7} {number(run.references.gap_closed(last, rung), 0):>5} "
+            f"{last.seconds:4.0f}  {', '.join(marks)}".rstrip()
         )
+
+    def _say(self, line: str, style: str | None = None) -> None:
+        self.console.print(line, style=style, soft_wrap=not self.console.is_terminal)
+
+    def _draw_front(self, run: Run) -> None:
+        self.front = (front_table(run, with_seeds=False), "") if run.front else ()
+
+    def _render(self) -> Group:
+        under_way = ", ".join(f"{name}: {what}" for name, what in self.stages.items())
+        line = f"{self._clock()}  {self._count()}{under_way}"
+        self.spinner.update(text=Text(line, no_wrap=True, overflow="ellipsis"))
+        return Group(*self.front, self.spinner)
 
     def _clock(self) -> str:
         minutes, seconds = divmod(int(time.monotonic() - self.start), 60)
