@@ -1,5 +1,6 @@
 """Live progress of a search: a line a finished rung; on a terminal also the front and the stages under way."""
 
+import sys
 import time
 
 from rich.console import Console, Group, RenderableType
@@ -58,6 +59,8 @@ class SearchProgress:
         """Head the lines to come."""
         self.run = run
         self._draw_front(run)
+        if damage := run.folder.manifest["data"].get("damage"):
+            print(f"warning: {damage}", file=sys.stderr)
         num_before = sum(bool(entry.results) for entry in run.entries)
         before = f"; {num_before} architectures were trained before" if num_before else ""
         backbone = run.folder.manifest.get("backbone")

@@ -54,6 +54,8 @@ class Dataset:
     """SHA-256, in hex, over the names of the images in each part."""
     num_skipped: int
     """Damaged files, left out."""
+    damage: str = ""
+    """One line that names them (ten of them, if there are more), with what is wrong; empty when there are none."""
 
     @property
     def num_classes(self) -> int:
@@ -89,7 +91,7 @@ def load_dataset(
         decode=lambda: _show(listing.decode(image_size), name, len(listing.keys), progress),
         cache_dir=cache_dir,
     )
-    _report_damaged(name, listing, entry.damaged)
+    damage = _report_damaged(name, listing, entry.damaged)
 
     kept = [position for position in range(len(listing.keys)) if position not in entry.damaged]
     row_of = {position: row for row, position in enumerate(kept)}
@@ -117,6 +119,7 @@ def load_dataset(
         fingerprint=fingerprint,
         split_fingerprint=split_fingerprint,
         num_skipped=len(entry.damaged),
+        damage=damage,
     )
 
 
@@ -139,15 +142,18 @@ def _show(rows: Iterator[Row], name: str, num_images: int, progress: bool) -> It
     )
 
 
-def _report_damaged(name: str, listing: Listing, damaged: dict[int, str]) -> None:
+def _report_damaged(name: str, listing: Listing, damaged: dict[int, str]) -> str:
+    """Warn of damaged files, in one line that is also returned; an error when there are too many."""
     if not damaged:
-        return
+        return ""
     named = [f"{listing.keys[i]} ({reason})" for i, reason in sorted(damaged.items())]
     more = f" and {len(named) - 10} more" if len(named) > 10 else ""
     facts = f"{len(damaged):,} of {len(listing.keys):,} files damaged: {', '.join(named[:10])}{more}"
     if len(damaged) > MAX_DAMAGED * len(listing.keys):
         raise DataError(f"{name}: {facts}; that is over {MAX_DAMAGED:.0%}, replace or remove them")
-    _log.warning("%s: %s; left out", name, facts)
+    line = f"{name}: {facts}; left out"
+    _log.warning(line)
+    return line
 
 
 def _sha256(lines: Iterator[str]) -> str:
