@@ -54,6 +54,7 @@ class RunFolder:
 
         Raises RunError when the folder is taken, unwritable, in use, or was made with other settings.
         """
+        public_storage = storage and _without_password(storage)  # first: it may be refused
         try:
             exists = (path / MANIFEST).exists()
             if path.is_dir() and not exists and any(entry.name != LOCK for entry in path.iterdir()):
@@ -71,7 +72,7 @@ class RunFolder:
             if exists:
                 folder._check_same(settings, resume=resume)
             else:
-                folder.manifest |= {"id": uuid.uuid4().hex, "storage": storage and _without_password(storage)}
+                folder.manifest |= {"id": uuid.uuid4().hex, "storage": public_storage}
             folder._storage = storage
             folder.write_manifest(settings=settings.to_dict(), versions=_versions(), hardware=_hardware())
         except BaseException:

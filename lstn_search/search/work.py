@@ -177,6 +177,7 @@ def _facts(bench: Workbench, warm: Warm | None) -> dict[str, object]:
             "val": len(dataset.val_I),
             "test": len(dataset.test_I),
             "skipped": dataset.num_skipped,
+            "damage": dataset.damage,
             "mean": list(dataset.mean),
             "std": list(dataset.std),
         },
