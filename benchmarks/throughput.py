@@ -120,7 +120,7 @@ def run_all(engine: LocalEngine, jobs: list[Job]) -> Iterator[Ended]:
 
 
 def memory() -> dict[str, object]:
-    """Peak resident MB of the driver and of each worker, and how much of the image cache is the worker's own (Linux)."""
+    """Peak resident MB of the driver and of each worker, and what it holds of the image cache (Linux)."""
     workers = []
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
     for pid in children:

@@ -8,7 +8,7 @@ from torchvision.transforms.functional import InterpolationMode
 from torchvision.transforms.functional import affine as torchvision_affine
 
 from lstn_search.data.names import VIEW_NAMES, check_view
-from lstn_search.data.views import View, corner_error_px, invert
+from lstn_search.data.views import View, corner_error_px, invert, resample
 from lstn_search.errors import SettingError
 from lstn_search.transformer import warp
 
@@ -154,3 +154,10 @@ def test_a_shift_of_one_pixel_is_a_corner_error_of_one_pixel() -> None:
     moved_B23 = theta_B23 + torch.tensor([[0.0, 0.0, 2 / 64], [0.0, 0.0, 0.0]])
     assert corner_error_px(moved_B23, theta_B23, 64).tolist() == pytest.approx([1.0])
     assert corner_error_px(theta_B23, theta_B23, 64).tolist() == [0.0]
+
+
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (9, 20)])
+def test_resample_is_warp_up_to_rounding(height: int, width: int) -> None:
+    theta_N23 = draw(View.named("affine"), 8)
+    x_NCHW = smooth_images(8, 20)[:, :, :height, :width]
+    torch.testing.assert_close(resample(x_NCHW, theta_N23), warp(x_NCHW, theta_N23), rtol=0, atol=1e-5)

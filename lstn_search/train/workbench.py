@@ -16,7 +16,7 @@ from torch import nn
 
 from lstn_search.backbones import build_backbone
 from lstn_search.data import Dataset, load_dataset
-from lstn_search.data.views import View, invert
+from lstn_search.data.views import View, invert, resample
 from lstn_search.errors import SettingError, did_you_mean
 from lstn_search.seeding import seed_of
 from lstn_search.task import Task
@@ -68,8 +68,8 @@ class Workbench:
                 f"batch size {task.batch_size} is larger than the training set ({len(self.dataset.train_I)} images); "
                 "choose a smaller --batch-size"
             )
-        self.mean_C = torch.tensor(self.dataset.mean, device=self.device).view(1, 3, 1, 1) * 255
-        self.std_C = torch.tensor(self.dataset.std, device=self.device).view(1, 3, 1, 1) * 255
+        mean_C, std_C = (255 * torch.tensor(of_C, device=self.device) for of_C in (self.dataset.mean, self.dataset.std))
+        self._mean_WC, self._std_WC = mean_C.repeat(task.trial_size), std_C.repeat(task.trial_size)
         self.use_autocast = False
 
     # -- batches -------------------------------------------------------------------------------------------------
@@ -96,12 +96,13 @@ class Workbench:
             yield self._batch(indices_I[part], None if drawn_N23 is None else drawn_N23[part])
 
     def _batch(self, indices_B: torch.Tensor, drawn_B23: torch.Tensor | None) -> Batch:
-        raw_BHWC = self._send(self.dataset.images_NHWC[indices_B])
+        raw_BHWC = self._send(self.dataset.images_NHWC.index_select(0, indices_B))
         labels_B = self._send(self.dataset.labels_N[indices_B])
-        x_BCHW = raw_BHWC.permute(0, 3, 1, 2).float().sub_(self.mean_C).div_(self.std_C)
+        rows_BHX = raw_BHWC.flatten(2).float().sub_(self._mean_WC).div_(self._std_WC)  # by rows: 3 times as fast
+        x_BCHW = rows_BHX.view(raw_BHWC.shape).permute(0, 3, 1, 2)
         if drawn_B23 is not None:
             drawn_B23 = self._send(drawn_B23)
-            x_BCHW = warp(x_BCHW, drawn_B23)
+            x_BCHW = resample(x_BCHW, drawn_B23)
         return Batch(x_BCHW.contiguous(memory_format=torch.channels_last), labels_B, drawn_B23)
 
     def _send(self, tensor: torch.Tensor) -> torch.Tensor:
