@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import optuna
+import sqlalchemy
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, create_trial
 
@@ -79,10 +80,11 @@ def invent(arch: Arch, rung: int) -> TrialResult:
 class NoopEngine:
     """An engine in this process whose jobs are over as soon as they are asked about."""
 
-    def __init__(self, setup: WorkerSetup) -> None:
-        self.setup, self.num_slots = setup, 1
+    def __init__(self, setup: WorkerSetup, writes: "Writes") -> None:
+        self.setup, self.num_slots, self.writes = setup, 1, writes
         self.num_jobs = 0
         self.began = self.ended = math.nan
+        self.num_writes = 0
         self._job: Job | None = None
 
     def submit(self, job: Job) -> None:
@@ -94,12 +96,12 @@ class NoopEngine:
             return []
         job, self._job = self._job, None
         if job.name == "oracle":  # what the driver submits last before the first architecture
-            self.began = time.perf_counter()
+            self.began, self.writes.num = time.perf_counter(), 0
         return [noop(self.setup, job, print)]
 
     def close(self) -> None:
         if math.isnan(self.ended):
-            self.ended = time.perf_counter()
+            self.ended, self.num_writes = time.perf_counter(), self.writes.num
 
 
 # -- a study of any size -----------------------------------------------------------------------------------------------
@@ -173,12 +175,33 @@ def violation(settings: SearchSettings, arch: Arch) -> float:
     return settings.violation(arch) if buildable else 1.0
 
 
+class Writes:
+    """How many transactions that change something are committed; each makes SQLite wait for the disk."""
+
+    def __init__(self) -> None:
+        self.num = 0
+        self._changed: set[int] = set()
+        sqlalchemy.event.listen(sqlalchemy.engine.Engine, "before_cursor_execute", self._execute)
+        sqlalchemy.event.listen(sqlalchemy.engine.Engine, "commit", self._commit)
+
+    def _execute(self, connection: object, cursor: object, statement: str, *rest: object) -> None:
+        if statement.lstrip()[:6].upper() in ("INSERT", "UPDATE", "DELETE"):
+            self._changed.add(id(connection))
+
+    def _commit(self, connection: object) -> None:
+        self.num += id(connection) in self._changed
+        self._changed.discard(id(connection))
+
+
 # -- the two sides -----------------------------------------------------------------------------------------------------
 
 
-def time_ours(space: Space, settings: SearchSettings, path: Path, size: int, trials: int) -> dict[str, float]:
+def time_ours(
+    space: Space, settings: SearchSettings, path: Path, size: int, trials: int, writes: Writes
+) -> dict[str, float]:
     """Continue the search in `path` by some architectures. Seconds, and counts of what happened in them."""
-    engine = NoopEngine(WorkerSetup(task=settings.task, ladder=settings.ladder, folder=path, cache_dir=path))
+    setup = WorkerSetup(task=settings.task, ladder=settings.ladder, folder=path, cache_dir=path)
+    engine = NoopEngine(setup, writes)
     before, start = num_told(path), time.perf_counter()
     with contextlib.suppress(CheckpointError):  # nothing was trained, so the best one has no weights to export
         search(space, settings, path, lambda folder: engine, trials=size + trials, resume=True)
@@ -187,6 +210,7 @@ def time_ours(space: Space, settings: SearchSettings, path: Path, size: int, tri
         "proposals": num_told(path) - before,
         "trained": trials,
         "jobs": engine.num_jobs,
+        "writes": engine.num_writes,
         "resume_seconds": engine.began - start,
     }
 
@@ -219,7 +243,9 @@ class Plain:
         return time.perf_counter() - start, num_within
 
 
-def compare(space: Space, sampler: str, ladder: Ladder, size: int, trials: int, seed: int, template: Path) -> None:
+def compare(
+    space: Space, sampler: str, ladder: Ladder, size: int, trials: int, seed: int, template: Path, writes: Writes
+) -> None:
     """One sampler at one size, both sides."""
     task = Task(dataset="glyphs", seed=seed)
     settings = SearchSettings(
@@ -241,8 +267,10 @@ def compare(space: Space, sampler: str, ladder: Ladder, size: int, trials: int, 
             shutil.copy(template, file)
         folder.release()
         plain = Plain(folder, path.parent / "plain.db", settings, seed)
+        writes.num = 0
         first = plain.time(space, trials // 2)
-        ours = time_ours(space, settings, path, size, trials)
+        plain_writes = writes.num
+        ours = time_ours(space, settings, path, size, trials, writes)
         second = plain.time(space, trials // 2)
     plain_ms = [1000 * seconds / (trials // 2) for seconds, _ in (first, second)]
     plain_mean_ms, ours_ms = statistics.mean(plain_ms), 1000 * ours["seconds"] / ours["proposals"]
@@ -251,6 +279,7 @@ def compare(space: Space, sampler: str, ladder: Ladder, size: int, trials: int, 
         "part": "study", "sampler": sampler, "ladder": ladder.epochs, "size": size, "trials": trials, "seed": seed,
         "plain_ms": plain_ms, "ours_ms": ours_ms, "ratio": ours_ms / plain_mean_ms,
         "plain_within_budget": within, "ours_trained_share": ours["trained"] / ours["proposals"],
+        "plain_writes": plain_writes / (trials // 2), "ours_writes": ours["writes"] / ours["proposals"],
         "ours_ms_a_trained": 1000 * ours["seconds"] / ours["trained"], **ours,
     }  # fmt: skip
     print(json.dumps(row), flush=True)
@@ -322,10 +351,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         templates = options.templates or Path(temporary)
         templates.mkdir(parents=True, exist_ok=True)
+        writes = Writes()
         for size in options.sizes if "study" in options.parts else []:
             for sampler in options.samplers:
                 template = templates / f"{size}-{options.ladder}.db"
-                compare(space, sampler, ladder, size, options.trials, options.seed, template)
+                compare(space, sampler, ladder, size, options.trials, options.seed, template, writes)
     if "engines" in options.parts:
         engines(200)
 
