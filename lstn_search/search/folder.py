@@ -12,6 +12,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import uuid
 from pathlib import Path
 from typing import Any
@@ -110,6 +111,7 @@ class RunFolder:
     def discard(self) -> None:
         """Remove a folder in which nothing has been trained, as if it had not been created."""
         assert not (self.path / STUDY_FILE).exists()
+        shutil.rmtree(self.path / "logs", ignore_errors=True)
         (self.path / MANIFEST).unlink(missing_ok=True)
         (self.path / LOCK).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # someone else's files
