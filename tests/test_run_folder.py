@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -102,7 +103,7 @@ def test_resume_also_begins(settings: SearchSettings, tmp_path: Path) -> None:
         ({"space_digest": "0", "space_name": "lstn"}, {}, "space name 'small', not 'lstn'"),
         ({"seed": 1}, {"seed": 1}, "seed 0, not 1"),
         ({"ladder": Ladder(epochs=(1, 2))}, {}, "ladder '2,6,18', not '1,2'"),
-        ({"ladder": Ladder(eta=3)}, {}, "eta 2, not 3"),
+        ({"ladder": Ladder(eta=2)}, {}, "eta 3, not 2"),
     ],
     ids=lambda value: None if isinstance(value, dict) else value,
 )
@@ -167,14 +168,39 @@ def test_discard_leaves_nothing_of_ours(settings: SearchSettings, tmp_path: Path
     assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["shared", "shared/notes"]
 
 
+def test_what_a_search_leaves_that_was_killed_as_it_began_is_no_obstacle(
+    settings: SearchSettings, tmp_path: Path
+) -> None:
+    make_folder(tmp_path, settings).write_manifest(counts={})
+    (tmp_path / ".manifest.json.tmp").write_text('{"settings": {"ta')
+    (tmp_path / ".holder").write_text("process 1 on ")
+    assert make_folder(tmp_path, settings, resume=True).manifest["counts"] == {}
+    (tmp_path / "manifest.json").rename(tmp_path / ".manifest.json.tmp")
+    assert make_folder(tmp_path, settings).manifest["settings"]
+
+
+def test_a_discarded_folder_may_be_used_again(settings: SearchSettings, tmp_path: Path) -> None:
+    """Its workers have written logs."""
+    folder = make_folder(tmp_path, settings)
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "worker-0.log").touch()
+    folder.discard()
+    assert not tmp_path.exists()
+    make_folder(tmp_path, settings)
+
+
 # -- one at a time -----------------------------------------------------------------------------------------------------
 
 
 def test_one_search_at_a_time(settings: SearchSettings, tmp_path: Path) -> None:
     """Also within one process; and the lock goes with `release`."""
     folder = RunFolder.create(tmp_path, settings, resume=False)
-    expected = f"{tmp_path} is in use by another search; wait for it, or choose another --out"
-    assert refusal(tmp_path, settings) == refusal(tmp_path, settings, resume=True) == expected
+    message = refusal(tmp_path, settings)
+    assert message == refusal(tmp_path, settings, resume=True)
+    assert message.startswith(
+        f"{tmp_path} is in use by another search (process {os.getpid()} on {socket.gethostname()}, "
+    )
+    assert message.endswith("); wait for it, or choose another --out")
     folder.release()
     RunFolder.create(tmp_path, settings, resume=True).release()
 
@@ -197,7 +223,7 @@ def test_the_lock_goes_when_its_holder_is_killed(settings: SearchSettings, tmp_p
     command = [sys.executable, "-c", code, str(tmp_path), json.dumps(settings.to_dict())]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None and holder.stdout.readline() == "mine\n"
-        assert "in use by another search" in refusal(tmp_path, settings, resume=True)
+        assert f"in use by another search (process {holder.pid} on " in refusal(tmp_path, settings, resume=True)
         holder.send_signal(signal.SIGKILL)
         holder.wait()
     RunFolder.create(tmp_path, settings, resume=True).release()

@@ -1,11 +1,14 @@
 """Run an exported model.py where nothing but torch and the standard library can be imported: see proof.py.
 
-A script, started as `python -I _alone.py REQUEST`; it imports nothing of lstn_search itself.
+A script, started as `python -I _alone.py REQUEST`; it imports nothing of lstn_search itself. Its standard input is its
+lifeline: the process that started it holds the other end and never writes.
 """
 
 import importlib.util
 import json
+import os
 import sys
+import threading
 from collections.abc import Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -52,5 +55,12 @@ def main(request: dict[str, Any]) -> None:
     torch.save({**outputs, "weights": dict(transformer.localizer.state_dict())}, request["outputs"])
 
 
+def end_with_parent() -> None:
+    """Wait until the process that started this one is gone, and end."""
+    os.read(0, 1)
+    os._exit(1)
+
+
 if __name__ == "__main__":
+    threading.Thread(target=end_with_parent, daemon=True).start()
     main(json.loads(sys.argv[1]))

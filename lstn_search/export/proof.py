@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -72,10 +73,16 @@ def _run_alone(folder: Path, x_BCHW: torch.Tensor) -> dict[str, Any]:
             "matmul_precision": torch.get_float32_matmul_precision(),
         }
         command = [sys.executable, "-I", str(ALONE), json.dumps(request)]
+        read_end, write_end = os.pipe()  # the lifeline
         try:
-            run = subprocess.run(command, cwd=scratch, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
+            run = subprocess.run(
+                command, cwd=scratch, stdin=read_end, capture_output=True, text=True, timeout=TIMEOUT_SECONDS
+            )
         except subprocess.TimeoutExpired:
             raise RuntimeError(f"{folder / 'model.py'} did not end within {TIMEOUT_SECONDS:.0f} s on its own") from None
+        finally:
+            os.close(read_end)
+            os.close(write_end)
         if run.returncode:
             raise RuntimeError(f"{folder / 'model.py'} does not run on its own:\n{run.stderr.strip()}")
         found: dict[str, Any] = torch.load(outputs, weights_only=True)

@@ -120,7 +120,7 @@ def search(
     try:
         engine = make_engine(folder)
         try:
-            prepared = _Prepared(folder, engine, watcher)
+            prepared = _Prepared(folder, engine, watcher, retries=retries)
             study = Study(folder, space)
             run = Run(folder=folder, entries=study.entries, references=prepared.references)
             loop = _Loop(study, run, engine, watcher, retries=retries)
@@ -154,7 +154,7 @@ def open_run(path: Path) -> Run:
 class _Prepared:
     """The task made ready by a worker, its facts in the manifest."""
 
-    def __init__(self, folder: RunFolder, engine: Engine, watcher: Watcher | None) -> None:
+    def __init__(self, folder: RunFolder, engine: Engine, watcher: Watcher | None, *, retries: int) -> None:
         engine.submit(Job(kind="prepare", name="prepare"))
         facts = None
         while facts is None:
@@ -167,7 +167,9 @@ class _Prepared:
                     watcher.on_end(event.job.name)
                 if event.user_error is not None:
                     raise RunError(event.user_error)
-                if event.facts is None:
+                if event.died is not None and event.job.attempt <= retries:
+                    engine.submit(_again(event.job))
+                elif event.facts is None:
                     raise RunError(f"the task could not be prepared: {event.died}")
                 facts = event.facts
         before = folder.manifest.get("data")
@@ -194,6 +196,7 @@ class _Loop:
             if rung == 0:
                 self._start(study.entry(number).candidate)
             self._finish_rung(study.entry(number).candidate, result)
+        self._sweep()
 
     def run_all(self, trials: int, deadline: float | None) -> None:
         """Until the schedule has nothing left to do, or nothing may be started any more and all that ran has ended."""
@@ -253,7 +256,7 @@ class _Loop:
         if ended.user_error is not None:
             raise RunError(ended.user_error)
         if ended.died is not None and job.attempt <= self.retries:
-            self._submit(dataclasses.replace(job, attempt=job.attempt + 1))
+            self._submit(_again(job))
             return
         if job.kind != "rung":
             if ended.facts is None:
@@ -272,15 +275,35 @@ class _Loop:
 
     def _tidy(self, entry: Entry) -> None:
         """Keep an architecture's highest checkpoint only, and none of a dead one unless it is a seed point."""
-        is_dead = entry.status in ("inert", "collapsed") and not entry.candidate.is_seed
-        for rung in range(entry.rung + is_dead):
+        for rung in range(entry.rung + (not _needs_checkpoint(entry))):
             checkpoint_file(self.run.folder.checkpoints_in, entry.candidate.arch, rung).unlink(missing_ok=True)
+
+    def _sweep(self) -> None:
+        """Remove what a killed search left beside the checkpoints that are still needed."""
+        folder = self.run.folder.checkpoints_in
+        needed = {
+            checkpoint_file(folder, entry.candidate.arch, entry.rung)
+            for entry in self.study.entries
+            if entry.results and _needs_checkpoint(entry)
+        }
+        for file in (folder / "checkpoints").glob("*.pt*"):  # those half written are called .NAME.pt.CHANCE
+            if file not in needed:
+                file.unlink(missing_ok=True)
 
     def _finish_rung(self, candidate: Candidate, result: TrialResult) -> None:
         is_first = self.schedule.runners[candidate.number].next_rung == 0
         value = score(self.study.settings, result) if is_first else result.val_top1
         failed = result.status == "failed"
         self.schedule.finish(candidate.number, None if failed else value, alive=result.status == "ok")
+
+
+def _again(job: Job) -> Job:
+    return dataclasses.replace(job, attempt=job.attempt + 1)
+
+
+def _needs_checkpoint(entry: Entry) -> bool:
+    """Whether its highest checkpoint is of use: to climb from, or to export."""
+    return entry.status not in ("inert", "collapsed") or entry.candidate.is_seed
 
 
 def _finish(study: Study, run: Run, start: float, watcher: Watcher | None) -> None:

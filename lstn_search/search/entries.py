@@ -124,8 +124,11 @@ def read_entries(folder: RunFolder) -> list[Entry]:
         return []
     with using_storage(folder):
         storage = optuna.storages.RDBStorage(folder.storage_url)
-        study = optuna.load_study(study_name=folder.study_name, storage=storage)
-        rungs = read_rungs(optuna.load_study(study_name=folder.rungs_name, storage=storage))
+        try:
+            study = optuna.load_study(study_name=folder.study_name, storage=storage)
+            rungs = read_rungs(optuna.load_study(study_name=folder.rungs_name, storage=storage))
+        except KeyError:  # the search was killed as it began the study
+            return []
         entries = read_trials(folder.settings, study.get_trials(deepcopy=False), rungs)
     return [entry for entry in entries if entry.results]
 

@@ -8,11 +8,13 @@ best/           arch.json, model.py, weights: the most accurate architecture wit
 """
 
 import contextlib
+import datetime
 import importlib.metadata
 import json
 import os
 import platform
 import shutil
+import socket
 import uuid
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,8 @@ __all__ = ["MANIFEST", "STUDY_FILE", "RunFolder", "checkpoint_file"]
 MANIFEST = "manifest.json"
 STUDY_FILE = "study.db"
 LOCK = ".lock"
+HOLDER = ".holder"
+"""Who holds the lock, in words."""
 PACKAGES = ("torch", "torchvision", "timm", "optuna", "numpy", "pandas", "pillow")
 
 
@@ -56,28 +60,29 @@ class RunFolder:
         Raises RunError when the folder is taken, unwritable, in use, or was made with other settings.
         """
         public_storage = storage and _without_password(storage)  # first: it may be refused
+        lock = FileLock(path / LOCK)  # held by the process, so it goes when the process does
         try:
-            exists = (path / MANIFEST).exists()
-            if path.is_dir() and not exists and any(entry.name != LOCK for entry in path.iterdir()):
+            if path.is_dir() and not (path / MANIFEST).exists() and not _is_as_good_as_empty(path):
                 raise RunError(f"{path} is not empty and holds no run; choose another --out")
             path.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(path / LOCK)  # held by the process, so it goes when the process does
             lock.acquire(timeout=0)
         except Timeout:
-            raise RunError(f"{path} is in use by another search; wait for it, or choose another --out") from None
+            raise RunError(f"{path} is in use by {_holder(path)}; wait for it, or choose another --out") from None
         except OSError as error:
             raise RunError(f"{path} cannot be written ({error.strerror}); choose another --out") from None
+        folder = cls(path, {})
+        folder._lock, folder._storage = lock, storage
+        with contextlib.suppress(OSError):  # a full disk: the manifest says so
+            (path / HOLDER).write_text(_this_process(), encoding="utf-8")
         try:
-            folder = cls.open(path) if exists else cls(path, {})
-            folder._lock = lock
-            if exists:
+            if (path / MANIFEST).exists():
+                folder.manifest = cls.open(path).manifest
                 folder._check_same(settings, resume=resume)
             else:
-                folder.manifest |= {"id": uuid.uuid4().hex, "storage": public_storage}
-            folder._storage = storage
+                folder.manifest = {"id": uuid.uuid4().hex, "storage": public_storage}
             folder.write_manifest(settings=settings.to_dict(), versions=_versions(), hardware=_hardware())
         except BaseException:
-            lock.release()
+            folder.release()
             raise
         return folder
 
@@ -106,14 +111,16 @@ class RunFolder:
     def release(self) -> None:
         """Let other processes write here."""
         if self._lock is not None:
+            with contextlib.suppress(OSError):
+                (self.path / HOLDER).unlink()
             self._lock.release()
 
     def discard(self) -> None:
         """Remove a folder in which nothing has been trained, as if it had not been created."""
         assert not (self.path / STUDY_FILE).exists()
         shutil.rmtree(self.path / "logs", ignore_errors=True)
-        (self.path / MANIFEST).unlink(missing_ok=True)
-        (self.path / LOCK).unlink(missing_ok=True)
+        for name in (MANIFEST, HOLDER, LOCK):
+            (self.path / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # someone else's files
             self.path.rmdir()
 
@@ -160,14 +167,36 @@ class RunFolder:
         self.write_text(MANIFEST, json.dumps(self.manifest, indent=2) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
-        """Write one of the folder's files whole."""
-        temporary = self.path / f".{name}.{os.getpid()}"
+        """Write one of the folder's files whole, or leave it as it was; for the holder of the lock."""
+        temporary = self.path / f".{name}.tmp"
         try:
-            temporary.write_text(text, encoding="utf-8")
+            with temporary.open("w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())  # or a power cut could leave an empty file under the name
             temporary.replace(self.path / name)
         except OSError as error:
             temporary.unlink(missing_ok=True)
             raise RunError(f"{self.path / name} cannot be written ({error.strerror}); make room or access") from None
+
+
+def _is_as_good_as_empty(path: Path) -> bool:
+    """Nothing in it, or what a search leaves that was killed as it began."""
+    return all(entry.name in (LOCK, HOLDER, f".{MANIFEST}.tmp") for entry in path.iterdir())
+
+
+def _this_process() -> str:
+    since = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
+    return f"process {os.getpid()} on {socket.gethostname()}, since {since}"
+
+
+def _holder(path: Path) -> str:
+    """The search that holds the lock, in words."""
+    try:
+        holder = (path / HOLDER).read_text(encoding="utf-8")
+    except OSError:
+        holder = ""
+    return f"another search ({holder})" if holder else "another search"
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:

@@ -6,9 +6,12 @@ network already trained is told that network's result. Both stay in the study, m
 
 The sampler is told how an architecture did on rung 0, the only rung they all share; who climbs further is the
 ladder's business. Every finished rung is a row of a second Optuna study in the same storage, written in one
-transaction, before anything else happens to it. What was being trained when a search ended stays in the first study as
-running and is handed out first when it goes on, so that an interrupted search proposes what an uninterrupted one would
-have proposed.
+transaction, before anything else happens to it.
+
+Proposals are drawn in a copy of the study in memory and written to the storage when they are decided, in one
+transaction too, so a proposal that a crash interrupts leaves no trace and is made again. What was being trained when a
+search ended stays in the study as running and is handed out first when it goes on. So an interrupted search proposes
+what an uninterrupted one would have proposed, under the same names.
 """
 
 import contextlib
@@ -17,6 +20,7 @@ import random
 from collections import Counter
 
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
 from lstn_search import pareto
@@ -44,6 +48,7 @@ from lstn_search.space import Choices, Space, Value
 __all__ = ["Study"]
 
 CONSTRAINT = "gflops over budget"
+DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 MAX_REJECTIONS = 20
 """Proposals in a row that the sampler may waste before a random network within the budget takes its turn."""
 MAX_DRAWS = 1_000
@@ -66,22 +71,16 @@ class Study:
         self.settings: SearchSettings = folder.settings
         self.space = space
         with using_storage(folder):
-            self._storage = optuna.storages.RDBStorage(folder.storage_url)
-            self._study = optuna.create_study(
-                storage=self._storage,
-                study_name=folder.study_name,
-                directions=["maximize", "minimize"],
-                load_if_exists=True,
-            )
-            self._rungs = optuna.create_study(
-                storage=self._storage,
-                study_name=folder.rungs_name,
-                directions=["maximize", "minimize"],
-                load_if_exists=True,
+            storage = optuna.storages.RDBStorage(folder.storage_url)
+            self._study, self._rungs = (
+                optuna.create_study(storage=storage, study_name=name, directions=DIRECTIONS, load_if_exists=True)
+                for name in (folder.study_name, folder.rungs_name)
             )
             self._study.set_metric_names([score_name(self.settings), "GFLOPs"])
             self._rungs.set_metric_names(["accuracy under the view", "GFLOPs"])
             trials = self._study.get_trials(deepcopy=False)
+            self._in_memory = optuna.create_study(directions=DIRECTIONS)  # what the samplers see
+            self._in_memory.add_trials(trials)
             self.history = read_rungs(self._rungs)
             self.entries = read_trials(self.settings, trials, self.history)
             self._by_digest = {entry.candidate.arch.digest: entry for entry in self.entries}
@@ -91,11 +90,8 @@ class Study:
             self._num_wasted = _num_wasted(trials)
             self._pending: list[Candidate] = []
             for trial in trials:
-                if trial.state == TrialState.RUNNING and "arch" not in trial.user_attrs:  # died while asked for
-                    self._storage.set_trial_user_attr(trial._trial_id, "kind", "lost")
-                    self._study.tell(trial.number, state=TrialState.FAIL)
-                elif trial.state == TrialState.RUNNING and self._by_number[trial.number].results:
-                    self._tell_sampler(self._by_number[trial.number])  # ... between the two records of a result
+                if trial.state == TrialState.RUNNING and self._by_number[trial.number].results:
+                    self._tell_sampler(self._by_number[trial.number])  # killed between the two records of a result
                 elif trial.state == TrialState.RUNNING:
                     self._pending.append(self._by_number[trial.number].candidate)
 
@@ -154,8 +150,8 @@ class Study:
     def _begin(self, fixed: Choices | None = None) -> optuna.Trial:
         """A new Optuna trial. Its sampler's seed counts the proposals so far, so a lost one is drawn again."""
         seed = seed_of(self.settings.seed, "sampler", self._num_asked)
-        self._study.sampler = make_sampler(self.settings.sampler, seed, fixed)
-        return self._study.ask()
+        self._in_memory.sampler = make_sampler(self.settings.sampler, seed, fixed)
+        return self._in_memory.ask()
 
     def _evolve(self) -> Choices | None:
         """A child of the rung 0 front: of architectures within the budget, alive or still waiting for their verdict."""
@@ -177,7 +173,12 @@ class Study:
         """End a proposal that is not trained; without values (its twin has none yet) it is told as failed."""
         trial.set_user_attr("kind", kind)
         trial.set_constraint(CONSTRAINT, violation)
-        self._study.tell(trial, values, state=None if values else TrialState.FAIL)
+        self._in_memory.tell(trial, values, state=None if values else TrialState.FAIL)
+        self._store(trial)
+
+    def _store(self, trial: optuna.Trial) -> None:
+        """Write a proposal to the storage, in one transaction."""
+        self._study.add_trial(self._in_memory.get_trials(deepcopy=False)[trial.number])
 
     def _walk(self, trial: optuna.Trial) -> Choices:
         def suggest(name: str, values: tuple[Value, ...]) -> Value:
@@ -212,7 +213,8 @@ class Study:
         trial.set_constraint(CONSTRAINT, self.settings.violation(arch))
         trial.set_user_attr("kind", "trial" if seed_name is None else "seed")
         trial.set_user_attr("name", seed_name or f"t{trial.number}")
-        trial.set_user_attr("arch", arch.to_json())  # the last one: a trial that has it can be run again
+        trial.set_user_attr("arch", arch.to_json())
+        self._store(trial)
         name, is_seed = seed_name or f"t{trial.number}", seed_name is not None
         candidate = make_candidate(self.settings, trial.number, name, arch, is_seed=is_seed)
         entry = Entry(candidate=candidate)
@@ -259,6 +261,7 @@ class Study:
     def _tell_sampler(self, entry: Entry) -> None:
         values = [score(self.settings, entry.results[0]), entry.candidate.gflops]
         self._study.tell(entry.candidate.number, values)
+        self._in_memory.tell(entry.candidate.number, values)
 
 
 def _num_wasted(trials: list[FrozenTrial]) -> int:

@@ -2,7 +2,8 @@
 
 A rung reads the checkpoint of the rung below and writes its own, whole or not at all, so it can be run again after any
 crash. Checkpoints hold model, averaged model, optimizer and the number of epochs done; batches and warps follow from
-the epoch, so a continued training is the same as one that never stopped.
+the epoch, so a continued training is the same as one that never stopped. A checkpoint that is lost or damaged is made
+again, from recover on: that costs time and no result.
 """
 
 import io
@@ -34,6 +35,8 @@ from lstn_search.weights import write_atomically
 __all__ = ["climb", "load_trained", "prepare", "run_job"]
 
 Say = Callable[[str], None]
+
+CURE = "train it again with eval --arch RUN:NAME"
 
 _benches: dict[tuple[Any, ...], tuple[Workbench, Warm | None]] = {}
 """This process's workbench: made by its first job, used by all."""
@@ -73,7 +76,8 @@ def climb(
             columns, verdict = recover_columns(bench, localizer, warm, say)
             _save(file, {"arch": arch.to_json(), "localizer": localizer.state_dict()})
         else:
-            training = _continue(bench, warm, localizer, checkpoint_file(folder, arch, rung - 1))
+            below = _below(bench, warm, arch, ladder, rung, folder, say)
+            training = _continue(bench, warm, localizer, below)
             total = ladder.epochs[rung - 1]
             while len(training.epochs) < total:
                 say(f"joint {len(training.epochs) + 1}/{total}")
@@ -96,7 +100,7 @@ def load_trained(file: Path, arch: Arch, image_size: int) -> tuple[Localizer, di
     """
     state = _load(file, torch.device("cpu"))
     if state.get("arch") != arch.to_json() or "trained" not in state:
-        raise CheckpointError(f"{file}: not the trained state of this architecture; search again with another --out")
+        raise CheckpointError(f"{file}: not the trained state of this architecture; {CURE}")
     parts: dict[str, dict[str, torch.Tensor]] = {"transformer.localizer.": {}, "backbone.": {}}
     for name, tensor in state["trained"].items():
         prefix = next(prefix for prefix in parts if name.startswith(prefix))
@@ -132,9 +136,23 @@ def _workbench(setup: WorkerSetup, say: Say) -> tuple[Workbench, Warm | None]:
     return _benches[key]
 
 
-def _continue(bench: Workbench, warm: Warm, localizer: Localizer, below: Path) -> JointTraining:
+def _below(
+    bench: Workbench, warm: Warm, arch: Arch, ladder: Ladder, rung: int, folder: Path, say: Say
+) -> dict[str, Any]:
+    """The state that the rung below left; when it is lost, that rung is climbed again."""
+    file = checkpoint_file(folder, arch, rung - 1)
+    try:
+        return _load(file, bench.device)
+    except CheckpointError as error:
+        print(f"{error}\nclimbing rung {rung - 1} again")  # to the worker's log
+    again = climb(bench, warm, arch, ladder, rung - 1, folder, say)
+    if again.status == "failed":
+        raise Diverged(again.reason)
+    return _load(file, bench.device)
+
+
+def _continue(bench: Workbench, warm: Warm, localizer: Localizer, state: dict[str, Any]) -> JointTraining:
     """The joint training as the rung below left it; after recover it starts from the warm backbone."""
-    state = _load(below, bench.device)
     if "localizer" in state:
         localizer.load_state_dict(state["localizer"])
     training = JointTraining(bench, localizer, warm.backbone(bench), view=bench.view)
@@ -156,11 +174,11 @@ def _load(file: Path, device: torch.device) -> dict[str, Any]:
     try:
         state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
     except OSError as error:
-        raise CheckpointError(f"{file}: cannot be read ({error.strerror}); search again with another --out") from None
+        raise CheckpointError(f"{file}: cannot be read ({error.strerror}); {CURE}") from None
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError):
-        raise CheckpointError(f"{file}: not a checkpoint, or a damaged one; search again with another --out") from None
+        raise CheckpointError(f"{file}: not a checkpoint, or a damaged one; {CURE}") from None
     if not isinstance(state, dict):
-        raise CheckpointError(f"{file}: not a checkpoint of a search; search again with another --out")
+        raise CheckpointError(f"{file}: not a checkpoint of a search; {CURE}")
     return state
 
 
