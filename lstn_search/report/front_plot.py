@@ -163,7 +163,7 @@ def _label_points(figure: "Figure", axes: "Axes", info: FrontInfo) -> None:
     from matplotlib.transforms import Bbox
 
     figure.draw_without_rendering()  # fixes the axes' place, so that pixels mean something
-    taken = []
+    taken = [text.get_window_extent() for text in axes.texts]  # of the budget and the references
     for point in info.points:
         reach = (5.5 if point.is_seed else 3) * figure.dpi / 72
         x, y = axes.transData.transform((point.gflops, point.accuracy))
