@@ -38,6 +38,12 @@ format: install  ## let ruff rewrite the code
 
 bench: install  ## the measurements behind the figures in benchmarks/*.md
 	$(RUN) benchmarks/cost.py
+	$(RUN) benchmarks/overhead.py
+	@if [ -n "$$LSTN_DATA_DIR" ]; then \
+	  $(RUN) benchmarks/throughput.py stages --archs lstn light r0 r1 --repeats 2 && \
+	  $(RUN) benchmarks/throughput.py baseline --epochs 1 && \
+	  $(RUN) benchmarks/throughput.py ours --ladder 2; \
+	else echo "throughput: set LSTN_DATA_DIR to the folder that holds caltech101"; fi
 
 chaos: install  ## kill drivers and workers at random instants: nothing finished may be lost
 	$(RUN) benchmarks/chaos.py --kills 50 --seed 0
