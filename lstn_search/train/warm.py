@@ -104,12 +104,16 @@ def warm_backbone(bench: Workbench, cache_dir: Path, *, on_epoch: Callable[[int]
 
 
 def choose_precision(bench: Workbench, backbone: nn.Module) -> bool:
-    """Whether bfloat16 autocast makes training steps of `backbone` faster here, by timing a few."""
+    """Whether bfloat16 autocast makes training steps of `backbone` faster here, by timing a few.
+
+    It is not chosen where its gradients are not finite, as happens on maps of a pixel or two.
+    """
     if bench.device.type == "mps" or (bench.device.type == "cuda" and not torch.cuda.is_bf16_supported()):
         return False
     x_BCHW, labels_B, _ = next(bench.train_batches("precision", 0, None))
     kept = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
     seconds: dict[bool, float] = {}
+    finite: dict[bool, bool] = {}
     for use_autocast in (False, True, False, True):
         bench.use_autocast = use_autocast
         for step in range(TIMED_STEPS + 1):
@@ -122,9 +126,11 @@ def choose_precision(bench: Workbench, backbone: nn.Module) -> bool:
         _synchronize(bench.device)
         spent = time.perf_counter() - start
         seconds[use_autocast] = min(spent, seconds.get(use_autocast, spent))
-    backbone.zero_grad(set_to_none=True)
+        gradients = [p.grad for p in backbone.parameters() if p.grad is not None]
+        finite[use_autocast] = all(bool(gradient.isfinite().all()) for gradient in gradients)
+        backbone.zero_grad(set_to_none=True)
     backbone.load_state_dict(kept)
-    return seconds[True] < seconds[False]
+    return seconds[True] < seconds[False] and finite[True]
 
 
 def _train(bench: Workbench, on_epoch: Callable[[int], None] | None) -> Warm:
