@@ -276,6 +276,7 @@ class TestLocal:
         for _ in range(5):
             os.kill(pid := pid_of(run(engine, "ok")), signal.SIGKILL)
             assert all_end([pid], seconds=5)
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # until its last thread is gone, too
             assert pid_of(run(engine, "ok")) != pid
 
     def test_a_worker_that_died_with_its_channel_open_is_found_out(

@@ -21,6 +21,7 @@ from torch import nn
 from lstn_search.arch import Arch, Head, Layer
 from lstn_search.cost import cost, fits
 from lstn_search.errors import ArchError, RunError
+from lstn_search.export import folder as export_folder
 from lstn_search.export.code import model_code
 from lstn_search.export.folder import write_model
 from lstn_search.export.proof import Proof, prove
@@ -238,14 +239,14 @@ def test_another_import_fails_the_proof(name: str, copied: Path, exported: Expor
 
 def test_nothing_is_written_where_nothing_can_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setattr("lstn_search.export.folder.prove", lambda folder, localizer: None)
+    monkeypatch.setattr(export_folder, "prove", lambda folder, localizer: None)
     with pytest.raises(RunError, match=r"file/out: cannot be written \(.+\); choose another folder"):
         write_model(tmp_path / "file" / "out", trained(SPACE.seeds["light"], 32), title="", facts={}, **IMAGENET)
 
 
 def test_an_export_that_fails_its_proof_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = source(SPACE.seeds["light"], 32).replace("nn.ReLU(inplace=True)", "nn.SiLU()")
-    monkeypatch.setattr("lstn_search.export.folder.model_code", lambda *args, **options: code)
+    monkeypatch.setattr(export_folder, "model_code", lambda *args, **options: code)
     with pytest.raises(RuntimeError, match="is not the model it was exported from"):
         write_model(tmp_path / "out", trained(SPACE.seeds["light"], 32), title="", facts={}, **IMAGENET)
     assert not (tmp_path / "out").exists()
