@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 import sys
 from typing import NoReturn
 
@@ -47,6 +48,7 @@ def main() -> NoReturn:
         if not hasattr(error, "format_message"):
             raise
         code = _fail(f"{error.format_message()} (see --help)")
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # leaving: one more Ctrl-C does not change the exit code
     sys.exit(code or 0)
 
 
