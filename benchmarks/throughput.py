@@ -33,7 +33,7 @@ from lstn_search.cost import cost, fits
 from lstn_search.data.cache import default_cache_dir
 from lstn_search.data.views import invert
 from lstn_search.search.engines.base import Ended, Job, WorkerSetup
-from lstn_search.search.engines.local import LocalEngine
+from lstn_search.search.engines.local import KEEP_MEMORY, LocalEngine
 from lstn_search.search.ladder import Ladder
 from lstn_search.search.launch import run_job
 from lstn_search.search.work import prepare
@@ -173,7 +173,12 @@ Timed = tuple[Callable[[], object], Callable[[], object]]
 
 
 def stages(options: argparse.Namespace, task: Task, archs: dict[str, Arch]) -> None:
-    """Every stage of a trial against its bare forward/backward/step; recover is timed for an epoch's worth of steps."""
+    """Every stage of a trial against its bare forward/backward/step; recover is timed for an epoch's worth of steps.
+
+    Both sides run in a process that keeps its memory, as workers do.
+    """
+    if not KEEP_MEMORY.items() <= os.environ.items():  # read by malloc as a process starts
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | KEEP_MEMORY)
     torch.set_num_threads(options.threads)
     bench, warm = prepare(task, options.cache_dir, lambda what: None)
     assert warm is not None

@@ -11,7 +11,8 @@ from lstn_search.task import Task
 
 if TYPE_CHECKING:
     from lstn_search.export.proof import Proof
-    from lstn_search.search.driver import Run, Watcher
+    from lstn_search.search.driver import Watcher
+    from lstn_search.search.run import Run
 
 __all__ = ["export", "open_run", "search"]
 
@@ -67,9 +68,9 @@ def search(
 
 def open_run(path: str | Path) -> "Run":
     """What a search left in a folder, to read from. Raises RunError when it holds no run."""
-    from lstn_search.search import driver
+    from lstn_search.search import run
 
-    return driver.open_run(Path(path))
+    return run.open_run(Path(path))
 
 
 def export(run: "Run", pick: str, out: str | Path) -> "Proof":

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lstn_search.arch import Arch
+from lstn_search.atomic import write_atomically
 from lstn_search.cost import cost
 from lstn_search.errors import RunError
 from lstn_search.export.folder import write_model
@@ -19,7 +20,6 @@ from lstn_search.train.warm import Warm
 from lstn_search.train.workbench import Scores, Workbench
 from lstn_search.transformer import TransformedClassifier
 from lstn_search.trial import run_reference, run_trial
-from lstn_search.weights import write_atomically
 
 __all__ = ["Evaluation", "Report", "evaluate", "write_evaluation"]
 

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from filelock import FileLock
 
+from lstn_search.atomic import write_atomically
 from lstn_search.errors import DataError
-from lstn_search.weights import write_atomically
 
 __all__ = ["locked", "remembered", "writing_to"]
 

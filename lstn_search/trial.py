@@ -25,7 +25,7 @@ from lstn_search.results import Status, TrialResult
 from lstn_search.seeding import seed_of
 from lstn_search.train.health import Verdict, examine
 from lstn_search.train.joint import Epoch, Joint, JointTraining
-from lstn_search.train.recovery import Diverged, recover
+from lstn_search.train.recovery import Diverged, OnMilestone, recover
 from lstn_search.train.stopping import EarlyStopping
 from lstn_search.train.warm import Warm
 from lstn_search.train.workbench import Workbench
@@ -114,12 +114,16 @@ def build_localizer(bench: Workbench, arch: Arch) -> Localizer:
 
 
 def recover_columns(
-    bench: Workbench, localizer: nn.Module, warm: Warm, on_stage: OnStage | None
+    bench: Workbench,
+    localizer: nn.Module,
+    warm: Warm,
+    on_stage: OnStage | None,
+    on_milestone: OnMilestone | None = None,
 ) -> tuple[dict[str, Any], Verdict]:
     """Recover `localizer` in place and score it through the frozen backbone: the columns, and whether it is alive."""
     if on_stage is not None:
         on_stage("recover")
-    recovery = recover(bench, localizer)
+    recovery = recover(bench, localizer, on_milestone=on_milestone)
     frozen = TransformedClassifier(SpatialTransformer(localizer), warm.backbone(bench))
     scores, theta_N23 = bench.evaluate(frozen, bench.dataset.val_I, view=bench.recover_view)
     assert theta_N23 is not None

@@ -1,7 +1,5 @@
-"""Weights on disk: safetensors, written whole or not at all."""
+"""Weights on disk: safetensors."""
 
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,27 +7,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
+from lstn_search.atomic import write_atomically
 from lstn_search.errors import CheckpointError
 
-__all__ = ["load_weights", "save_weights", "write_atomically"]
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is either complete or absent, whatever happens while it is written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        Path(temporary).chmod(0o666 & ~umask)  # mkstemp's files are private
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+__all__ = ["load_weights", "save_weights"]
 
 
 def save_weights(path: Path, tensors: Mapping[str, torch.Tensor], *, metadata: Mapping[str, str] | None = None) -> None:

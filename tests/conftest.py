@@ -9,7 +9,7 @@ import pytest
 
 if TYPE_CHECKING:
     from lstn_search.results import References
-    from lstn_search.search.driver import Run
+    from lstn_search.search.run import Run
     from lstn_search.space import Space
     from lstn_search.train.warm import Warm
     from lstn_search.train.workbench import Workbench

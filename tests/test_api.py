@@ -9,7 +9,7 @@ import pytest
 from small_search import BUDGET_GFLOPS, LADDER, NUM_SEEDS
 
 import lstn_search as ls
-from lstn_search.search.driver import Run
+from lstn_search.search.run import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -24,11 +24,12 @@ from small_training import ARCH, same_numbers
 
 from lstn_search.errors import RunError
 from lstn_search.results import TrialResult
-from lstn_search.search.driver import Run, open_run, search
+from lstn_search.search.driver import search
 from lstn_search.search.engines.base import WorkerSetup
 from lstn_search.search.engines.local import LocalEngine
 from lstn_search.search.folder import RunFolder, checkpoint_file
 from lstn_search.search.ladder import Ladder
+from lstn_search.search.run import Run, open_run
 from lstn_search.search.study import Study
 from lstn_search.search.work import climb
 from lstn_search.space import load_space

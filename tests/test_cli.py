@@ -14,8 +14,8 @@ from image_trees import class_tree
 from small_search import BUDGET_GFLOPS, write_space
 
 from lstn_search.cli import main
-from lstn_search.search.driver import Run, open_run
 from lstn_search.search.folder import checkpoint_file
+from lstn_search.search.run import Run, open_run
 from lstn_search.space import load_space, space_folder
 
 ROOT = Path(__file__).resolve().parent.parent

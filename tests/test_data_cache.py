@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from lstn_search.data.cache import Entry, cached_images, default_cache_dir, write_atomically
+from lstn_search.data.cache import Entry, cached_images, default_cache_dir, write_cached
 from lstn_search.errors import DataError
 
 Pixels = npt.NDArray[np.uint8]
@@ -152,7 +152,7 @@ def test_a_cache_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot write to the cache folder .*file.* --cache-dir or LSTN_CACHE_DIR$"):
         _load(_Decoder([*_rows()]), tmp_path / "file" / "cache")
     with pytest.raises(DataError, match="cannot write to the cache folder"):
-        write_atomically(tmp_path / "file" / "memo", b"x", cache_dir=tmp_path / "file")
+        write_cached(tmp_path / "file" / "memo", b"x", cache_dir=tmp_path / "file")
 
 
 def test_the_default_folder_is_the_environments_or_the_users(cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,9 +20,10 @@ from small_training import same_numbers, small_task
 
 from lstn_search.errors import BudgetError, LstnError, RunError, SettingError
 from lstn_search.results import References, TrialResult
-from lstn_search.search.driver import Run, front_of, open_run, search
+from lstn_search.search.driver import search
 from lstn_search.search.entries import Entry
 from lstn_search.search.folder import checkpoint_file
+from lstn_search.search.run import Run, front_of, open_run
 from lstn_search.space import Space
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -13,8 +13,8 @@ from small_search import BUDGET_GFLOPS, make_settings
 from lstn_search.report import front_plot
 from lstn_search.report.front_plot import FrontInfo, PlotPoint, draw_front, front_info
 from lstn_search.results import References, TrialResult
-from lstn_search.search.driver import Run
 from lstn_search.search.folder import RunFolder
+from lstn_search.search.run import Run
 
 
 def made_up(num_points: int) -> FrontInfo:

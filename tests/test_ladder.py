@@ -17,6 +17,6 @@ def test_a_ladder_that_makes_no_sense_is_refused_in_one_line(text: str) -> None:
         Ladder.parse(text)
 
 
-def test_eta_is_at_least_two() -> None:
+def test_eta_is_at_least_one() -> None:
     with pytest.raises(SettingError, match="eta"):
-        Ladder(eta=1)
+        Ladder(eta=0)

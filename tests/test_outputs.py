@@ -19,9 +19,9 @@ from lstn_search.arch import Arch
 from lstn_search.cost import cost
 from lstn_search.errors import CheckpointError, RunError
 from lstn_search.results import References
-from lstn_search.search.driver import Run, open_run
 from lstn_search.search.folder import RunFolder, checkpoint_file
 from lstn_search.search.outputs import COLUMNS, load_localizer, write_export, write_outputs
+from lstn_search.search.run import Run, open_run
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from lstn_search.atomic import write_atomically
 from lstn_search.errors import CheckpointError
-from lstn_search.weights import load_weights, save_weights, write_atomically
+from lstn_search.weights import load_weights, save_weights
 
 
 def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def _resolve(text: str, space: str) -> tuple[str, Arch | None, Task | None]:
         return text, None, None
     folder, _, pick = text.partition(":")
     if (Path(folder) / MANIFEST).is_file():
-        from lstn_search.search.driver import open_run
+        from lstn_search.search.run import open_run
 
         run = open_run(Path(folder))
         candidate = run.find(pick or "best").candidate

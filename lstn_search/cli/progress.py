@@ -9,8 +9,8 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from lstn_search.report.tables import front_table, number
-from lstn_search.search.driver import Run
 from lstn_search.search.entries import Entry
+from lstn_search.search.run import Run
 
 __all__ = ["SearchProgress", "make_console"]
 

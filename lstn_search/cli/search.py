@@ -56,7 +56,9 @@ def search_command(
         str | None,
         typer.Option(help="Joint epochs in all at rung 1, 2, ...; rung 0 is recover.  [default: the space's, 2,6,18]"),
     ] = None,
-    eta: Annotated[int | None, typer.Option(help="One in eta of a rung climbs.  [default: the space's, 3]")] = None,
+    eta: Annotated[
+        int | None, typer.Option(help="One in eta of a rung climbs; 1: all.  [default: the space's, 3]")
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option(help="Processes that train.  [default: one a GPU, else one a core]", show_default=False),

@@ -12,7 +12,6 @@ import hashlib
 import json
 import os
 import shutil
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,9 +21,10 @@ import numpy.typing as npt
 import platformdirs
 from filelock import FileLock
 
+from lstn_search.atomic import write_atomically
 from lstn_search.errors import DataError
 
-__all__ = ["CACHE_VERSION", "Entry", "cached_images", "default_cache_dir", "write_atomically"]
+__all__ = ["CACHE_VERSION", "Entry", "cached_images", "default_cache_dir", "write_cached"]
 
 CACHE_VERSION = 1
 """Raise it when decoding or resizing changes what ends up in the cache."""
@@ -88,19 +88,10 @@ def cached_images(
     return _read(entry)
 
 
-def write_atomically(path: Path, content: bytes, *, cache_dir: Path) -> None:
-    """Write a small file of the cache so that no reader ever sees half of it. Raises DataError when it cannot."""
+def write_cached(path: Path, content: bytes, *, cache_dir: Path) -> None:
+    """Write a small file of the cache, whole or not at all. Raises DataError when it cannot."""
     with _explain(cache_dir, len(content)):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.partial")
-        try:
-            with partial.open("wb") as file:
-                file.write(content)
-                _sync(file)
-            partial.replace(path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        write_atomically(path, content)
 
 
 def _write(folder: Path, rows: Iterator[npt.NDArray[np.uint8] | str], num_images: int, image_size: int) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from lstn_search.data.cache import write_atomically
+from lstn_search.data.cache import write_cached
 from lstn_search.errors import DataError
 
 __all__ = ["IMAGE_SUFFIXES", "Row", "class_folders", "decode_files", "file_digests", "images_below", "resize"]
@@ -69,7 +69,7 @@ def file_digests(root: Path, keys: Sequence[str], *, cache_dir: Path) -> list[st
             )
     except OSError as error:
         raise DataError(f"{error.filename} cannot be read ({error.strerror}); check the dataset's files") from None
-    write_atomically(memo, json.dumps(digests).encode(), cache_dir=cache_dir)
+    write_cached(memo, json.dumps(digests).encode(), cache_dir=cache_dir)
     return digests
 
 

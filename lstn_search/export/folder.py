@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
+from lstn_search.atomic import write_atomically
 from lstn_search.errors import RunError
 from lstn_search.export.code import model_code
 from lstn_search.export.proof import Proof, prove
 from lstn_search.localizer import Localizer
-from lstn_search.weights import write_atomically
 
 __all__ = ["write_model"]
 

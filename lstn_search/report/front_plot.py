@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.text import Annotation
     from matplotlib.transforms import Bbox
 
-    from lstn_search.search.driver import Run
+    from lstn_search.search.run import Run
 
 __all__ = ["FrontInfo", "PlotPoint", "draw_front", "front_info"]
 

@@ -6,8 +6,8 @@ from rich import box
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from lstn_search.search.driver import Run
     from lstn_search.search.entries import Entry
+    from lstn_search.search.run import Run
 
 __all__ = ["front_table", "number"]
 

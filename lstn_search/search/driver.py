@@ -11,18 +11,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from lstn_search import pareto
 from lstn_search.errors import LstnError, RunError, SettingError
 from lstn_search.results import References, TrialResult
 from lstn_search.search.engines.base import Ended, Engine, Job, Stage
-from lstn_search.search.entries import Candidate, Entry, read_entries, score
+from lstn_search.search.entries import Candidate, Entry, score
 from lstn_search.search.folder import RunFolder, checkpoint_file
+from lstn_search.search.run import Run
 from lstn_search.search.schedule import Schedule
 from lstn_search.search.settings import SearchSettings, check_budget
 from lstn_search.search.study import Study
 from lstn_search.space import Space
 
-__all__ = ["MakeEngine", "Run", "Watcher", "front_of", "open_run", "search"]
+__all__ = ["MakeEngine", "Watcher", "search"]
 
 MakeEngine = Callable[[RunFolder], Engine]
 """Starts the workers of a search in its folder."""
@@ -42,51 +42,6 @@ class Watcher(Protocol):
 
     def on_rung(self, run: "Run", entry: Entry) -> None:
         """An architecture has finished a rung."""
-
-
-@dataclasses.dataclass(kw_only=True, slots=True)
-class Run:
-    """A search's folder and what is in it."""
-
-    folder: RunFolder
-    entries: list[Entry]
-    """Architectures with at least one finished rung, or failed on the first."""
-    references: References = dataclasses.field(default_factory=References)
-
-    @property
-    def front(self) -> list[Entry]:
-        """The Pareto front within the budget, cheapest first."""
-        return front_of(self.entries)
-
-    def pick(self, how: str) -> Entry:
-        """`best`, `knee` or `max-gflops=X` of the front. Raises SettingError when the front is empty."""
-        pareto.parse_pick(how)
-        offered = [entry for entry in self.entries if entry.on_offer]
-        if not offered:
-            raise SettingError(
-                f"the front of {self.folder.path} is empty: none of its {len(self.entries)} trained architectures is "
-                "within the budget, alive and jointly trained; search on with --resume and more --trials"
-            )
-        return offered[pareto.pick([(entry.accuracy, entry.candidate.gflops) for entry in offered], how)]
-
-    def find(self, which: str) -> Entry:
-        """An entry by pick (see `pick`), by name or by trial number. Raises SettingError when there is none."""
-        for entry in self.entries:
-            if which in (entry.candidate.name, str(entry.candidate.number)):
-                return entry
-        if which.removeprefix("t").isdecimal():
-            raise SettingError(f"{self.folder.path} holds no trained architecture {which!r}; its trials.csv lists them")
-        return self.pick(which)
-
-    def gap_closed(self, entry: Entry) -> float | None:
-        """Share of the control-to-oracle gap that an entry closes at its highest rung, in percent."""
-        return self.references.gap_closed(entry.result, max(entry.rung, 0))
-
-
-def front_of(entries: list[Entry]) -> list[Entry]:
-    """The entries no other beats, of those within the budget whose localizer is alive, cheapest first."""
-    offered = [entry for entry in entries if entry.on_offer]
-    return [offered[i] for i in pareto.front([(entry.accuracy, entry.candidate.gflops) for entry in offered])]
 
 
 def search(
@@ -140,15 +95,6 @@ def search(
         raise
     finally:
         folder.release()
-
-
-def open_run(path: Path) -> Run:
-    """What a search left in a folder, to read from. Raises RunError when it holds no run, or trained nothing."""
-    folder = RunFolder.open(path)
-    if "data" not in folder.manifest:
-        raise RunError(f"{path} ended before its first trial; run the same search with --resume")
-    references = References.from_dict(folder.manifest.get("references", References().to_dict()))
-    return Run(folder=folder, entries=read_entries(folder), references=references)
 
 
 class _Prepared:

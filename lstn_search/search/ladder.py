@@ -23,15 +23,15 @@ class Ladder:
     epochs: tuple[int, ...] = (2, 6, 18)
     """Joint epochs in all at the end of rung 1, 2, ...: strictly rising."""
     eta: int = 3
-    """One in eta of a rung's architectures climbs."""
+    """One in eta of a rung's architectures climbs; 1: all that are alive and within the budget."""
 
     def __post_init__(self) -> None:
         if any(isinstance(e, bool) or not isinstance(e, int) or e < 1 for e in self.epochs):
             raise SettingError(f"the ladder must be whole numbers of epochs, got {self.epochs!r}; try 2,6,18")
         if any(later <= earlier for earlier, later in zip(self.epochs, self.epochs[1:], strict=False)):
             raise SettingError(f"the ladder's epochs must rise, got {','.join(map(str, self.epochs))}; try 2,6,18")
-        if isinstance(self.eta, bool) or not isinstance(self.eta, int) or self.eta < 2:
-            raise SettingError(f"eta must be a whole number of at least 2, got {self.eta!r}")
+        if isinstance(self.eta, bool) or not isinstance(self.eta, int) or self.eta < 1:
+            raise SettingError(f"eta must be a whole number of at least 1, got {self.eta!r}")
 
     @property
     def top(self) -> int:

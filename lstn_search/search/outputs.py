@@ -13,9 +13,9 @@ from lstn_search.export.proof import Proof
 from lstn_search.localizer import Localizer
 from lstn_search.report.front_plot import draw_front, front_info
 from lstn_search.results import TrialResult
-from lstn_search.search.driver import Run
 from lstn_search.search.entries import Entry
 from lstn_search.search.folder import checkpoint_file
+from lstn_search.search.run import Run
 from lstn_search.search.work import load_trained
 
 __all__ = ["COLUMNS", "load_localizer", "write_export", "write_outputs"]

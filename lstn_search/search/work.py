@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from lstn_search.arch import Arch
+from lstn_search.atomic import write_atomically
 from lstn_search.backbones import build_backbone
 from lstn_search.errors import CheckpointError, RunError
 from lstn_search.localizer import Localizer
@@ -30,7 +32,6 @@ from lstn_search.train.recovery import Diverged
 from lstn_search.train.warm import Warm, warm_backbone
 from lstn_search.train.workbench import Workbench
 from lstn_search.trial import build_localizer, joint_columns, recover_columns, run_trial
-from lstn_search.weights import write_atomically
 
 __all__ = ["climb", "load_trained", "prepare", "run_job"]
 
@@ -73,8 +74,13 @@ def climb(
     try:
         localizer = build_localizer(bench, arch)
         if rung == 0:
-            columns, verdict = recover_columns(bench, localizer, warm, say)
-            _save(file, {"arch": arch.to_json(), "localizer": localizer.state_dict()})
+            snapshots: list[dict[str, Any]] = []
+
+            def on_milestone(steps: int) -> None:
+                snapshots.append(_snapshot(localizer, "recover", steps))
+
+            columns, verdict = recover_columns(bench, localizer, warm, say, on_milestone)
+            _save(file, {"arch": arch.to_json(), "localizer": localizer.state_dict(), "snapshots": snapshots})
         else:
             below = _below(bench, warm, arch, ladder, rung, folder, say)
             training = _continue(bench, warm, localizer, below)
@@ -85,8 +91,12 @@ def climb(
             joint = training.measure()
             assert joint.health is not None
             columns, verdict = joint_columns(joint), joint.health.verdict
-            _save(file, {"arch": arch.to_json(), "training": training.state_dict(),
-                         "trained": training.evaluated.state_dict()})  # fmt: skip
+            state = training.state_dict()
+            trained = state.pop("averaged")
+            assert training.evaluated.transformer is not None
+            snapshot = _snapshot(training.evaluated.transformer.localizer, "joint", total)
+            _save(file, {"arch": arch.to_json(), "training": state, "trained": trained,
+                         "snapshots": [*below["snapshots"], snapshot]})  # fmt: skip
     except Diverged as error:
         return TrialResult(status="failed", reason=str(error), seconds=time.perf_counter() - start)
     status: Status = "ok" if verdict == "alive" else verdict
@@ -157,8 +167,15 @@ def _continue(bench: Workbench, warm: Warm, localizer: Localizer, state: dict[st
         localizer.load_state_dict(state["localizer"])
     training = JointTraining(bench, localizer, warm.backbone(bench), view=bench.view)
     if "training" in state:
-        training.load_state_dict(state["training"])
+        training.load_state_dict(state["training"] | {"averaged": state["trained"]})
     return training
+
+
+def _snapshot(localizer: nn.Module, stage: str, at: int) -> dict[str, Any]:
+    """The localizer after so many recover steps or joint epochs, in half precision: enough for a picture."""
+    halved = {name: t.detach().to("cpu", torch.float16 if t.is_floating_point() else None, copy=True)
+              for name, t in localizer.state_dict().items()}  # fmt: skip
+    return {"stage": stage, "at": at, "localizer": halved}
 
 
 def _save(file: Path, state: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ import dataclasses
 import itertools
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -17,9 +17,13 @@ from torch import nn
 from lstn_search.data.views import corner_error_px, invert
 from lstn_search.train.workbench import Batch, Workbench
 
-__all__ = ["Diverged", "Recovery", "alignment", "recover"]
+__all__ = ["MILESTONES", "Diverged", "OnMilestone", "Recovery", "alignment", "recover"]
 
 CHECK_EVERY = 50
+MILESTONES = (0.04, 0.1, 0.2, 0.5, 1.0)
+"""Shares of the steps after which a picture of the training is worth having (`lstn_search.visualise`)."""
+
+OnMilestone = Callable[[int], None]
 
 
 class Diverged(Exception):
@@ -38,13 +42,15 @@ class Recovery:
     """The same error as the mean distance of the frame's corners, in pixels at the deployment size."""
 
 
-def recover(bench: Workbench, localizer: nn.Module) -> Recovery:
+def recover(bench: Workbench, localizer: nn.Module, *, on_milestone: OnMilestone | None = None) -> Recovery:
     """Train `localizer` in place: one-cycle Adam on the MSE of theta against the inverse of the drawn warp.
 
+    `on_milestone` is told the number of steps after each of MILESTONES.
     Raises Diverged when the loss stops being finite.
     """
     task = bench.task
     start = time.perf_counter()
+    milestones = {max(1, round(share * task.recover_steps)) for share in MILESTONES}
     localizer.train()
     optimizer = torch.optim.Adam(localizer.parameters(), lr=task.recover_lr, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=task.recover_lr, total_steps=task.recover_steps)
@@ -57,6 +63,8 @@ def recover(bench: Workbench, localizer: nn.Module) -> Recovery:
         loss.backward()
         optimizer.step()
         schedule.step()
+        if on_milestone is not None and step in milestones:
+            on_milestone(step)
         if step % CHECK_EVERY == 0 and not math.isfinite(loss.item()):
             raise Diverged(f"the recover loss is {loss.item()} at step {step}")
     mse, error_px = alignment(bench, localizer)
