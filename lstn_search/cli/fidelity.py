@@ -1,0 +1,125 @@
+"""The command `fidelity`: whether the cheap measurements of a search rank architectures as its dear ones do."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lstn_search.cli.options import CacheDir
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from lstn_search.fidelity import FidelityInfo
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("fidelity")(fidelity_command)
+
+
+def fidelity_command(
+    run: Annotated[Path, typer.Argument(help="The run folder of a search.", show_default=False)],
+    deployment: Annotated[
+        int | None,
+        typer.Option(help="First train so many architectures at the deployment size.", show_default=False),
+    ] = None,
+    rung: Annotated[int, typer.Option(help="With --deployment: up to this rung; 0 is recover.")] = 0,
+    minutes: Annotated[
+        float | None, typer.Option(help="With --deployment: start nothing after so long.", show_default=False)
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes that train.  [default: one a GPU, else one a core]", show_default=False),
+    ] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(help="The dataset's folder, if it is not where it was.", show_default=False)
+    ] = None,
+    cache_dir: CacheDir = None,
+    seed: Annotated[int, typer.Option(help="Of the bootstrap, and of what --deployment trains.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Say which cheap measurements of a search rank its architectures: Kendall's tau with a 95 % interval.
+
+    Compared are all pairs of rungs, and the cost with the longest training; with --deployment also the size that trials
+    are trained at with the size of deployment. What that trains is kept: the same command goes on. Writes
+    RUN/fidelity.json.
+    """
+    from lstn_search.cli.progress import make_console
+    from lstn_search.fidelity import fidelity_info, write_fidelity
+    from lstn_search.search.run import open_run
+
+    console = make_console()
+    opened = open_run(run)
+    if deployment is not None:
+        from rich.console import Console
+
+        from lstn_search.fidelity.deployment import measure_deployment
+        from lstn_search.search.launch import EngineOptions, start_engine
+
+        options = EngineOptions(workers=workers, cache_dir=cache_dir)
+        try:
+            with Console(stderr=True).status("starting") as status:
+                measure_deployment(
+                    opened,
+                    deployment,
+                    lambda folder: start_engine(folder, options),
+                    rung=rung,
+                    minutes=minutes,
+                    seed=seed,
+                    data_dir=None if data_dir is None else str(data_dir.expanduser()),
+                    on_stage=status.update,
+                )
+        except KeyboardInterrupt:
+            console.print(f"interrupted; what was trained is in {run / 'fidelity'}. To go on: the same command")
+            raise typer.Exit(130) from None
+    info = fidelity_info(opened, seed=seed)
+    write_fidelity(opened, info)
+    if as_json:
+        print(json.dumps(info.to_dict(), indent=2))
+        return
+    if info.correlations:
+        console.print(_table(info))
+    for line in (*info.notes, info.deployment_sentence, *(f"warning: {warning}" for warning in info.warnings)):
+        console.print(line)
+
+
+def _table(info: "FidelityInfo") -> "Table":
+    """The correlations, grouped by what they are taken against; 80 columns are enough for it."""
+    from rich import box
+    from rich.table import Table
+
+    from lstn_search.report.tables import number
+
+    table = Table(
+        title=f"Rank correlation of {info.num} architectures within the budget",
+        caption="tau: Kendall's tau-b, errors count as better when smaller; 95 %: bootstrap over\n"
+        "architectures; trust it: interval above 0.5; a hint: above 0; n: of those with\nthe first number",
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        caption_justify="left",
+        title_style="bold",
+        caption_style="dim",
+        header_style="",
+        show_edge=False,
+        pad_edge=False,
+        collapse_padding=True,
+    )
+    table.add_column("")
+    for heading in ("n", "tau", "95 % interval"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    correlations = [*info.correlations, *([info.deployment] if info.deployment else [])]
+    for target in dict.fromkeys(correlation.b for correlation in correlations):
+        table.add_section()
+        table.add_row(f"{target}:", style="bold")
+        for row in correlations:
+            if row.b == target:
+                interval = "–" if row.low is None else f"{row.low:.2f} to {number(row.high, 2)}"
+                count = f"{row.num} of {row.num + row.num_left_out}"
+                verdict = row.verdict.partition(":")[0]
+                table.add_row(f"  {row.a}", count, number(row.tau, 2), interval, verdict)
+    return table
