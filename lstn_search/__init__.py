@@ -7,15 +7,16 @@
     best = run.pick("best")                                # or "knee", or "max-gflops=0.01"
     ls.export(run, "best", out="out/")
 
-Importing it costs no import of torch: `search`, `export` and `open_run` load torch when they are called.
+Importing it costs no import of torch: `search`, `export`, `open_run` and `verify` load torch when they are called.
 """
 
-# The functions search, export and cost share their names with rooms of the package. A room is bound to its name when it
-# is first loaded, so all three are loaded before the functions take the names.
+# The functions search, export, verify and cost share their names with rooms of the package. A room is bound to its name
+# when it is first loaded, so all of them are loaded before the functions take the names.
 import lstn_search.cost
 import lstn_search.export
-import lstn_search.search  # noqa: F401
-from lstn_search.api import export, open_run, search
+import lstn_search.search
+import lstn_search.verify  # noqa: F401
+from lstn_search.api import export, open_run, search, verify
 from lstn_search.arch import Arch, Head, Layer
 from lstn_search.cost import Cost, cost
 from lstn_search.errors import LstnError
@@ -41,4 +42,5 @@ __all__ = [
     "load_space",
     "open_run",
     "search",
+    "verify",
 ]

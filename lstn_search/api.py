@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lstn_search.search.ladder import Ladder
-from lstn_search.search.launch import EngineOptions, start_engine
+from lstn_search.search.launch import EngineOptions, start_engine, start_workers
 from lstn_search.search.settings import BudgetScope, SamplerName, SearchSettings
 from lstn_search.space import Space
 from lstn_search.task import Task
@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from lstn_search.export.proof import Proof
     from lstn_search.search.driver import Watcher
     from lstn_search.search.run import Run
+    from lstn_search.verify.driver import Watcher as VerifyWatcher
+    from lstn_search.verify.result import Verification
 
-__all__ = ["export", "open_run", "search"]
+__all__ = ["export", "open_run", "search", "verify"]
 
 DEFAULT_ENGINE = EngineOptions()
 
@@ -78,3 +80,44 @@ def export(run: "Run", pick: str, out: str | Path) -> "Proof":
     from lstn_search.search.outputs import write_export
 
     return write_export(run, run.find(pick), Path(out))
+
+
+def verify(
+    run: "Run",
+    *,
+    top: int = 2,
+    seeds: int = 5,
+    minutes: float | None = None,
+    epochs: int | None = None,
+    recover_steps: int | None = None,
+    data_dir: str | Path | None = None,
+    device: str | None = None,
+    engine: EngineOptions = DEFAULT_ENGINE,
+    retries: int = 1,
+    watcher: "VerifyWatcher | None" = None,
+) -> "Verification":
+    """Retrain the `top` of a run's front, its seed points, control and oracle with `seeds` fresh seeds, and compare.
+
+    The schedule is the search's longest unless `epochs` or `recover_steps` ask for more; `data_dir` and `device` are
+    the run's. What is on file in the run folder is not trained again. Raises LstnError on bad input.
+    """
+    from lstn_search.verify import driver, plan, work
+
+    settings = run.folder.settings
+    asked = plan.make_plan(
+        run,
+        top=top,
+        seeds=seeds,
+        epochs=epochs,
+        recover_steps=recover_steps,
+        data_dir=str(Path(data_dir).expanduser()) if data_dir else None,
+        device=device,
+    )
+    return driver.verify(
+        asked,
+        run.folder.path,
+        lambda task, folder: start_workers(task, settings.ladder, folder, engine, work.run_job),
+        minutes=minutes,
+        retries=retries,
+        watcher=watcher,
+    )

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,9 @@ from lstn_search.task import Task
 from lstn_search.train.warm import Warm
 from lstn_search.train.workbench import Scores, Workbench
 from lstn_search.transformer import TransformedClassifier
-from lstn_search.trial import run_reference, run_trial
+from lstn_search.trial import OnStage, run_reference, run_trial
 
-__all__ = ["Evaluation", "Report", "evaluate", "write_evaluation"]
+__all__ = ["Evaluation", "Report", "evaluate", "evaluate_arch", "evaluate_reference", "write_evaluation"]
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -73,37 +72,52 @@ def evaluate(
     *,
     name: str,
     cache_dir: Path,
-    on_stage: Callable[[str], None],
+    on_stage: OnStage,
 ) -> tuple[Report, TransformedClassifier | None]:
     """Train `arch` (None: only the references) at the task's schedule; control and oracle come from the cache if there.
 
     Returns the report and the trained model, None when there is none.
     """
-    control = _reference(bench, warm, cache_dir, oracle=False, on_stage=on_stage)
-    oracle = _reference(bench, warm, cache_dir, oracle=True, on_stage=on_stage) if bench.view is not None else None
+    control = evaluate_reference(bench, warm, cache_dir, oracle=False, on_stage=_named("control", on_stage))
+    oracle = None
+    if bench.view is not None:
+        oracle = evaluate_reference(bench, warm, cache_dir, oracle=True, on_stage=_named("oracle", on_stage))
     if arch is None:
         return Report(task=bench.task, control=control, oracle=oracle, arch=None), None
-    result, model = run_trial(bench, arch, warm, on_stage=lambda stage: on_stage(f"{name}: {stage}"))
+    row, model = evaluate_arch(bench, warm, arch, name=name, on_stage=_named(name, on_stage))
+    return Report(task=bench.task, control=control, oracle=oracle, arch=row), model
+
+
+def evaluate_arch(
+    bench: Workbench, warm: Warm | None, arch: Arch, *, name: str, on_stage: OnStage
+) -> tuple[Evaluation, TransformedClassifier | None]:
+    """Train `arch` at the task's schedule and test it once; the model is None when training failed."""
+    result, model = run_trial(bench, arch, warm, on_stage=on_stage)
     facts = cost(arch, bench.task.image_size)
     test, test_clean = (None, None) if model is None else _test(bench, model, undo=False)
     row = Evaluation(
         name=name, params=facts.params, gflops=facts.gflops, result=result, test=test, test_clean=test_clean
     )
-    return Report(task=bench.task, control=control, oracle=oracle, arch=row), model
+    return row, model
 
 
-def _reference(
-    bench: Workbench, warm: Warm | None, cache_dir: Path, *, oracle: bool, on_stage: Callable[[str], None]
+def evaluate_reference(
+    bench: Workbench, warm: Warm | None, cache_dir: Path, *, oracle: bool, on_stage: OnStage
 ) -> Evaluation:
+    """Train the control or the oracle at the task's schedule and test it once; from the cache if it is there."""
     name = "oracle" if oracle else "control"
 
     def train() -> Evaluation:
-        result, model = run_reference(bench, warm, oracle=oracle, on_stage=lambda stage: on_stage(f"{name}: {stage}"))
+        result, model = run_reference(bench, warm, oracle=oracle, on_stage=on_stage)
         test, test_clean = _test(bench, model, undo=oracle)
         return Evaluation(name=name, params=None, gflops=None, result=result, test=test, test_clean=test_clean)
 
     key = reference_key(bench, warm, evaluation=name)
     return remembered(cache_dir / "evaluations", key, train, write=Evaluation.to_dict, read=Evaluation.from_dict)
+
+
+def _named(name: str, on_stage: OnStage) -> OnStage:
+    return lambda stage: on_stage(f"{name}: {stage}")
 
 
 def _test(bench: Workbench, model: TransformedClassifier, *, undo: bool) -> tuple[Scores, Scores]:

@@ -25,7 +25,10 @@ from lstn_search.arch import Arch
 from lstn_search.errors import RunError, SettingError
 from lstn_search.search.settings import SearchSettings
 
-__all__ = ["MANIFEST", "STUDY_FILE", "RunFolder", "checkpoint_file"]
+__all__ = [
+    *("HOLDER", "LOCK", "MANIFEST", "STUDY_FILE"),
+    *("RunFolder", "checkpoint_file", "hardware", "this_process", "versions"),
+]
 
 MANIFEST = "manifest.json"
 STUDY_FILE = "study.db"
@@ -73,14 +76,14 @@ class RunFolder:
         folder = cls(path, {})
         folder._lock, folder._storage = lock, storage
         with contextlib.suppress(OSError):  # a full disk: the manifest says so
-            (path / HOLDER).write_text(_this_process(), encoding="utf-8")
+            (path / HOLDER).write_text(this_process(), encoding="utf-8")
         try:
             if (path / MANIFEST).exists():
                 folder.manifest = cls.open(path).manifest
                 folder._check_same(settings, resume=resume)
             else:
                 folder.manifest = {"id": uuid.uuid4().hex, "storage": public_storage}
-            folder.write_manifest(settings=settings.to_dict(), versions=_versions(), hardware=_hardware())
+            folder.write_manifest(settings=settings.to_dict(), versions=versions(), hardware=hardware())
         except BaseException:
             folder.release()
             raise
@@ -185,7 +188,8 @@ def _is_as_good_as_empty(path: Path) -> bool:
     return all(entry.name in (LOCK, HOLDER, f".{MANIFEST}.tmp") for entry in path.iterdir())
 
 
-def _this_process() -> str:
+def this_process() -> str:
+    """Who holds a lock, in words."""
     since = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
     return f"process {os.getpid()} on {socket.gethostname()}, since {since}"
 
@@ -229,9 +233,10 @@ def _without_password(url: str) -> str:
         raise SettingError(f"storage {url!r} is not a database URL; write for example postgresql://host/name") from None
 
 
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version(), "lstn-search": _version("lstn-search")}
-    return versions | {name: _version(name) for name in PACKAGES}
+def versions() -> dict[str, str]:
+    """Of Python, this package, and what its results depend on."""
+    own = {"python": platform.python_version(), "lstn-search": _version("lstn-search")}
+    return own | {name: _version(name) for name in PACKAGES}
 
 
 def _version(name: str) -> str:
@@ -241,7 +246,8 @@ def _version(name: str) -> str:
         return "not installed"
 
 
-def _hardware() -> dict[str, Any]:
+def hardware() -> dict[str, Any]:
+    """The machine that this process runs on."""
     import torch
 
     cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]

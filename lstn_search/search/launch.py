@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from lstn_search.errors import SettingError, did_you_mean
-from lstn_search.search.engines.base import Ended, Engine, Job, WorkerSetup
+from lstn_search.search.engines.base import Ended, Engine, Job, RunJob, WorkerSetup
 from lstn_search.search.engines.local import LocalEngine
 from lstn_search.search.engines.machine import default_workers, num_cores
 from lstn_search.search.folder import RunFolder
+from lstn_search.search.ladder import Ladder
+from lstn_search.task import Task
 
-__all__ = ["EngineName", "EngineOptions", "start_engine"]
+__all__ = ["EngineName", "EngineOptions", "start_engine", "start_workers"]
 
 EngineName = Literal["local", "ray"]
 
@@ -44,12 +46,18 @@ class EngineOptions:
 
 def start_engine(folder: RunFolder, options: EngineOptions) -> Engine:
     """The engine of a search in this folder; its workers start with their first jobs."""
+    settings = folder.settings
+    return start_workers(settings.task, settings.ladder, folder.path, options, run_job)
+
+
+def start_workers(task: Task, ladder: Ladder, folder: Path, options: EngineOptions, run_job: RunJob) -> Engine:
+    """An engine for any jobs of a task; its workers keep their logs in `folder`."""
     from lstn_search.data.cache import default_cache_dir
 
     setup = WorkerSetup(
-        task=folder.settings.task,
-        ladder=folder.settings.ladder,
-        folder=folder.path.resolve(),
+        task=task,
+        ladder=ladder,
+        folder=folder.resolve(),
         cache_dir=(options.cache_dir or default_cache_dir()).resolve(),
         num_threads=1,
     )

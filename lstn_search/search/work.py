@@ -33,7 +33,7 @@ from lstn_search.train.warm import Warm, warm_backbone
 from lstn_search.train.workbench import Workbench
 from lstn_search.trial import build_localizer, joint_columns, recover_columns, run_trial
 
-__all__ = ["climb", "load_trained", "prepare", "run_job"]
+__all__ = ["climb", "load_trained", "prepare", "run_job", "workbench"]
 
 Say = Callable[[str], None]
 
@@ -45,7 +45,7 @@ _benches: dict[tuple[Any, ...], tuple[Workbench, Warm | None]] = {}
 
 def run_job(setup: WorkerSetup, job: Job, say: Say) -> Ended:
     """Run one job in this process. Raises LstnError where the user can cure it."""
-    bench, warm = _workbench(setup, say)
+    bench, warm = workbench(setup, say)
     if job.kind == "prepare":
         return Ended(job=job, facts=_facts(bench, warm))
     if job.kind in ("control", "oracle"):
@@ -138,7 +138,8 @@ def prepare(task: Task, cache_dir: Path, say: Say) -> tuple[Workbench, Warm | No
     return bench, warm_backbone(bench, cache_dir, on_epoch=on_epoch)
 
 
-def _workbench(setup: WorkerSetup, say: Say) -> tuple[Workbench, Warm | None]:
+def workbench(setup: WorkerSetup, say: Say) -> tuple[Workbench, Warm | None]:
+    """What `prepare` makes of the setup's task, kept until another task is asked for."""
     key = (setup.task, setup.cache_dir)
     if key not in _benches:
         _benches.clear()

@@ -32,15 +32,20 @@ class WorkerSetup:
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
 class Job:
-    """One rung of one architecture; or the preparation of the task, its control or its oracle, for all rungs."""
+    """One rung of one architecture; or the preparation of the task, its control or its oracle, for all rungs.
 
-    kind: Literal["prepare", "control", "oracle", "rung"]
+    A verification asks for `verify`, the whole training of an architecture and its test, and gives every job a seed.
+    """
+
+    kind: Literal["prepare", "control", "oracle", "rung", "verify"]
     name: str
     """For people: the seed point's name, t7, …"""
     arch: Arch | None = None
     """None for the other kinds."""
     rung: int = 0
     attempt: int = 1
+    seed: int | None = None
+    """Of the training; None: the task's own."""
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)

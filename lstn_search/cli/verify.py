@@ -1,0 +1,180 @@
+"""The command `verify`: a run's finalists retrained with fresh seeds, and compared."""
+
+import json
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lstn_search.cli.options import CacheDir, DataDir
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from lstn_search.verify.plan import Plan
+    from lstn_search.verify.records import Record
+    from lstn_search.verify.result import Verification
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("verify")(verify_command)
+
+
+def verify_command(
+    run: Annotated[Path, typer.Argument(help="The run folder of a search.", show_default=False)],
+    top: Annotated[int, typer.Option(help="How many of the front to verify, the most accurate first.")] = 2,
+    seeds: Annotated[int, typer.Option(help="Trainings of each; at least 2.")] = 5,
+    minutes: Annotated[float | None, typer.Option(help="Start no training after so long.", show_default=False)] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="More joint epochs than the search's longest.", show_default=False)
+    ] = None,
+    recover_steps: Annotated[
+        int | None, typer.Option(help="More recover steps than the search's.", show_default=False)
+    ] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes that train.  [default: one a GPU, else one a core]", show_default=False),
+    ] = None,
+    engine: Annotated[str, typer.Option(help="local (processes on this machine) or ray.")] = "local",
+    ray_address: Annotated[
+        str | None, typer.Option(help="Of a Ray cluster; without it Ray starts here.", show_default=False)
+    ] = None,
+    storage_path: Annotated[
+        Path | None, typer.Option(help="Ray: a folder all nodes reach.", show_default=False)
+    ] = None,
+    gpus_per_job: Annotated[
+        float | None, typer.Option(help="Ray: 0.5 lets two jobs share a GPU.", show_default=False)
+    ] = None,
+    retries: Annotated[int, typer.Option(help="How often a job is run again when its worker dies.")] = 1,
+    data_dir: DataDir = None,
+    device: Annotated[
+        str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.  [default: the run's]", show_default=False)
+    ] = None,
+    cache_dir: CacheDir = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
+) -> None:
+    """Retrain the best of a run, its seed points, control and oracle with fresh seeds, and say which differ.
+
+    Within a seed all share the classifier's start, batches and warps. The same command goes on after an interruption;
+    more --seeds add to what is there. Writes verify.json and verify.csv into RUN.
+    """
+    from rich.console import Console
+
+    from lstn_search.api import verify
+    from lstn_search.cli.progress import make_console
+    from lstn_search.search.launch import EngineOptions
+    from lstn_search.search.run import open_run
+
+    options = EngineOptions(
+        engine=engine,  # type: ignore[arg-type]
+        workers=workers,
+        cache_dir=cache_dir,
+        ray_address=ray_address,
+        storage_path=storage_path,
+        gpus_per_job=gpus_per_job,
+    )
+    console = make_console()
+    progress = VerifyProgress(Console(stderr=True, highlight=False, markup=False, emoji=False) if as_json else console)
+    try:
+        with progress:
+            verify(
+                open_run(run), top=top, seeds=seeds, minutes=minutes, epochs=epochs, recover_steps=recover_steps,
+                data_dir=data_dir, device=device, engine=options, retries=retries, watcher=progress,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        if progress.verification is not None:
+            _print(console, run, progress.verification, as_json=as_json)
+        raise typer.Exit(130) from None
+    assert progress.verification is not None
+    _print(console, run, progress.verification, as_json=as_json)
+
+
+def _print(console: "Console", run: Path, verification: "Verification", *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(verification.to_dict(), indent=2))
+        return
+    from lstn_search.verify.tables import verification_table
+
+    console.print(verification_table(verification))
+    for sentence in verification.sentences:
+        console.print(sentence, soft_wrap=not console.is_terminal)
+    if len(verification.complete_seeds) < len(verification.wanted_seeds):
+        console.print(f"to go on: {verification.command}", soft_wrap=True)
+    if verification.complete_seeds:
+        console.print(f"written: {run / 'verify.json'}, {run / 'verify.csv'}", soft_wrap=True)
+
+
+class VerifyProgress:
+    """A line a finished training; on a terminal also the stages under way, redrawn in place."""
+
+    def __init__(self, console: "Console") -> None:
+        from rich.live import Live
+        from rich.spinner import Spinner
+
+        self.console = console
+        self.start = time.monotonic()
+        self.stages: dict[str, str] = {}
+        self.num_done = self.num_all = 0
+        self.verification: Verification | None = None
+        self.spinner = Spinner("dots")
+        self.live = Live(console=console, get_renderable=self._render, refresh_per_second=5, transient=True)
+
+    def __enter__(self) -> "VerifyProgress":
+        if self.console.is_terminal:
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.live.stop()
+
+    def on_ready(self, plan: "Plan", num_done: int) -> None:
+        """Head the lines to come."""
+        self.num_done, self.num_all = num_done, len(plan.keys) * len(plan.seeds)
+        names = ", ".join(contender.name for contender in plan.contenders)
+        before = f"; {num_done} are on file" if num_done else ""
+        self._say(f"{self._clock()}  {self.num_all} trainings of control, oracle, {names}{before}")
+        self._say("  time  name    seed   val %  test %    s", style="bold")
+
+    def on_stage(self, name: str, what: str) -> None:
+        """A job began a stage."""
+        self.stages[name] = what
+
+    def on_end(self, name: str) -> None:
+        """A job ended."""
+        self.stages.pop(name, None)
+
+    def on_record(self, record: "Record") -> None:
+        """One line for the training just finished."""
+        from lstn_search.report.tables import number
+
+        self.num_done += 1
+        result = record.result
+        reason = f": {result.reason}" if result.reason else ""
+        mark = "" if result.status == "ok" else f"{result.status}{reason}"
+        self._say(
+            f"{self._clock()}  {record.name:<7} {record.seed:4} {number(result.val_top1):>7} "
+            f"{number(record.tested()):>7} {result.seconds:4.0f}  {mark}".rstrip()
+        )
+
+    def on_summary(self, verification: "Verification") -> None:
+        """What is known at the end, however it came."""
+        self.verification = verification
+
+    def _say(self, line: str, style: str | None = None) -> None:
+        self.console.print(line, style=style, soft_wrap=not self.console.is_terminal)
+
+    def _render(self) -> Any:
+        from rich.text import Text
+
+        under_way = ", ".join(f"{name}: {what}" for name, what in self.stages.items())
+        line = f"{self._clock()}  {self.num_done}/{self.num_all}  {under_way}"
+        self.spinner.update(text=Text(line, no_wrap=True, overflow="ellipsis"))
+        return self.spinner
+
+    def _clock(self) -> str:
+        minutes, seconds = divmod(int(time.monotonic() - self.start), 60)
+        return f"{minutes:3d}:{seconds:02d}"
