@@ -142,7 +142,16 @@ class Scene:
             *(sys.executable, str(ROOT / "cli.py"), "search", "--dataset", f"folder:{self.folder / 'images'}"),
             *("--image-size", "48", "--trial-size", "24", "--budget-gflops", "0.0012", "--backbone", "test_byobnet"),
             *("--recover-steps", "60", "--warm-epochs", "1", "--batch-size", "32", "--ladder", "1,2"),
-            *("--trials", str(self.trials), "--workers", str(self.workers), "--retries", "3", "--device", "cpu"),
+            *(
+                "--trials",
+                str(self.trials),
+                "--workers",
+                str(self.workers),
+                "--retries",
+                str(MAX_KILLS),
+                "--device",
+                "cpu",
+            ),
             *("--cache-dir", str(self.folder / "cache"), "--out", str(out), "--resume"),
         ]
 

@@ -13,6 +13,8 @@ __all__ = ["DEFAULT_BACKBONE", "FULL_SCHEDULE", "Protocol", "Task"]
 
 Protocol = Literal["recover", "paper"]
 
+PRECISIONS = ("auto", "fp32", "bf16")
+
 DEFAULT_BACKBONE = "test_resnet"
 """timm's smallest ResNet (0.4 M parameters): what the tool trains when nothing else is asked for."""
 
@@ -58,6 +60,8 @@ class Task:
     """The localizer's learning rate as a multiple of the classifier's; at 1 or more localizers die (docs/trial.md)."""
     seed: int = 0
     split_seed: int = 0
+    precision: str = "auto"
+    """fp32, bf16 (autocast) or auto: the faster of the two for this backbone here (paper's protocol: fp32)."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:N or mps."""
 
@@ -75,6 +79,8 @@ class Task:
                 raise SettingError(f"{name.replace('_', ' ')} must be a number above 0, got {value!r}")
         if self.protocol not in get_args(Protocol):
             raise SettingError(f"unknown protocol {self.protocol!r}; {did_you_mean(self.protocol, get_args(Protocol))}")
+        if self.precision not in PRECISIONS:
+            raise SettingError(f"unknown precision {self.precision!r}; {did_you_mean(self.precision, PRECISIONS)}")
         check_view(self.view, self.view_strength)
         if self.protocol == "paper" and self.max_epochs < self.epochs:
             raise SettingError(

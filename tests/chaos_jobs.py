@@ -12,7 +12,7 @@ DEATHS = "LSTN_TEST_DEATHS"
 FACTS = {
     "data": {"name": "none", "fingerprint": "0", "mean": [0.5] * 3, "std": [0.5] * 3},
     "device": "cpu",
-    "autocast": False,
+    "precision": "fp32",
 }
 
 

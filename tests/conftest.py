@@ -71,12 +71,10 @@ def bench(small_dataset: Path, small_cache: Path) -> "Workbench":
 
 @pytest.fixture(scope="session")
 def warm(bench: "Workbench", small_cache: Path) -> "Warm":
-    """Its warm backbone, in float32 whatever is faster here and now."""
+    """Its warm backbone."""
     from lstn_search.train.warm import warm_backbone
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lstn_search.train.warm.choose_precision", lambda *args: False)
-        return warm_backbone(bench, small_cache)
+    return warm_backbone(bench, small_cache)
 
 
 @pytest.fixture(scope="session")

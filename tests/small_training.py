@@ -66,6 +66,7 @@ def small_task(dataset: Path, **settings: Any) -> Task:
         "epochs": 2,
         "warm_epochs": 6,
         "batch_size": 40,
+        "precision": "fp32",
         "device": "cpu",
     }
     return Task(**{"dataset": f"folder:{dataset}", **defaults, **settings})

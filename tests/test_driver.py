@@ -177,7 +177,7 @@ def test_the_manifest_is_complete(small_run: Run, bench: Any) -> None:
     assert manifest["counts"]["trials"] == NUM_TRIALS
     assert manifest["device"] == "cpu"
     assert manifest["seconds"] > sum(entry.seconds for entry in small_run.entries)
-    assert {"versions", "hardware", "autocast", "backbone"} <= set(manifest)
+    assert {"versions", "hardware", "precision", "backbone"} <= set(manifest)
 
 
 def test_each_architecture_keeps_its_highest_checkpoint(small_run: Run) -> None:

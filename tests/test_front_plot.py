@@ -12,6 +12,7 @@ from small_search import BUDGET_GFLOPS, make_settings
 
 from lstn_search.report import front_plot
 from lstn_search.report.front_plot import FrontInfo, PlotPoint, draw_front, front_info
+from lstn_search.report.palette import LIGHT
 from lstn_search.results import References, TrialResult
 from lstn_search.search.folder import RunFolder
 from lstn_search.search.run import Run
@@ -111,7 +112,8 @@ def rgb(name: str) -> tuple[int, int, int]:
 def test_everything_is_drawn_in_its_colour(tmp_path: Path) -> None:
     draw_front(made_up(30), tmp_path / "full.png")
     drawn = colours(tmp_path / "full.png")
-    assert all(drawn.get(rgb(getattr(front_plot, name)), 0) > 50 for name in ("BLUE", "GREY", "ORANGE", "RED", "DARK"))
+    wanted = (LIGHT.front, LIGHT.seed, LIGHT.alert, LIGHT.quiet, LIGHT.rung(0, 1))
+    assert all(drawn.get(rgb(colour), 0) > 50 for colour in wanted)
     assert [entry.name for entry in tmp_path.iterdir()] == ["full.png"]
 
 
@@ -129,7 +131,7 @@ def test_what_is_missing_is_left_out(tmp_path: Path, missing: str) -> None:
         case _:
             info = dataclasses.replace(info, **{missing: None})
     draw_front(info, tmp_path / "front.png")
-    blue = colours(tmp_path / "front.png").get(rgb(front_plot.BLUE), 0)
+    blue = colours(tmp_path / "front.png").get(rgb(LIGHT.front), 0)
     assert (blue > 0) == (missing not in ("points", "front"))
 
 

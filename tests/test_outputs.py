@@ -177,6 +177,15 @@ def test_a_checkpoint_that_is_none_is_one_line(copied: Run, tmp_path: Path, cont
     assert not (tmp_path / "out").exists()
 
 
+def test_a_damaged_best_costs_its_export_and_a_note(copied: Run) -> None:
+    best_file(copied).write_bytes(b"torn")
+    (copied.folder.path / "trials.csv").unlink()
+    write_outputs(copied)
+    assert (copied.folder.path / "trials.csv").exists()
+    (note,) = copied.notes
+    assert note.startswith("best/ was not written: ") and "eval --arch RUN:NAME" in note
+
+
 def test_the_exported_file_is_a_program(path: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(path / "best" / "model.py")], capture_output=True, text=True, check=True, cwd="/"

@@ -1,7 +1,6 @@
 """The warm backbone: trained once for everything it depends on, and again when its file is damaged."""
 
 import dataclasses
-import json
 import logging
 import shutil
 from collections.abc import Callable
@@ -13,8 +12,10 @@ import torch
 from small_training import draw_dataset, state_of
 
 from lstn_search.errors import CheckpointError, DataError, SettingError
+from lstn_search.train import precision as precision_module
 from lstn_search.train import warm as warm_module
-from lstn_search.train.warm import Warm, choose_precision, load_warm, warm_backbone, warm_key
+from lstn_search.train.precision import choose_precision, settle_precision
+from lstn_search.train.warm import Warm, load_warm, warm_backbone, warm_key
 from lstn_search.train.workbench import Workbench
 from lstn_search.transformer import TransformedClassifier
 
@@ -47,21 +48,33 @@ def test_it_classifies_upright_images_and_not_warped_ones(bench: Workbench, warm
     assert warped.top1 < 60
 
 
-def test_the_second_time_it_is_read_with_the_precision_it_was_trained_in(
-    make: Make, warm: Warm, copied: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (facts_file,) = (copied / "backbones").glob("*.json")
-    for use_autocast in (True, False):
-        facts_file.write_text(json.dumps(json.loads(facts_file.read_text()) | {"use_autocast": use_autocast}))
-        monkeypatch.setattr(warm_module, "_train", lambda *args: pytest.fail("trained again"))
-        bench = make()
-        again = warm_backbone(bench, copied)
-        assert again.use_autocast is bench.use_autocast is use_autocast
-        assert dataclasses.replace(again, weights={}, use_autocast=warm.use_autocast) == dataclasses.replace(
-            warm, weights={}
-        )
-        assert all(torch.equal(tensor, warm.weights[name]) for name, tensor in again.weights.items())
-        assert again.weights.keys() == warm.weights.keys()
+def test_the_second_time_it_is_read(make: Make, warm: Warm, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warm_module, "_train", lambda *args: pytest.fail("trained again"))
+    again = warm_backbone(make(), copied)
+    assert dataclasses.replace(again, weights={}) == dataclasses.replace(warm, weights={})
+    assert all(torch.equal(tensor, warm.weights[name]) for name, tensor in again.weights.items())
+    assert again.weights.keys() == warm.weights.keys()
+
+
+def test_precision_is_what_the_task_says(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision_module, "choose_precision", lambda *args: pytest.fail("measured"))
+    for precision, use_autocast in (("bf16", True), ("fp32", False)):
+        bench = make(precision=precision)
+        settle_precision(bench, tmp_path)
+        assert bench.use_autocast is use_autocast and bench.settled_task.precision == precision
+
+
+def test_precision_is_measured_once_and_then_read(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision_module, "choose_precision", lambda *args: True)
+    settle_precision(make(precision="auto"), tmp_path)
+    monkeypatch.setattr(precision_module, "choose_precision", lambda *args: pytest.fail("measured again"))
+    bench = make(precision="auto", seed=5)
+    settle_precision(bench, tmp_path)
+    assert bench.use_autocast and bench.settled_task.precision == "bf16"
+
+
+def test_another_precision_is_another_backbone(make: Make) -> None:
+    assert warm_key(make(precision="bf16")) != warm_key(make(precision="fp32"))
 
 
 def test_every_caller_gets_a_backbone_of_its_own(bench: Workbench, warm: Warm) -> None:
@@ -123,8 +136,7 @@ def test_weights_of_another_backbone_are_refused(make: Make, warm: Warm) -> None
         warm.backbone(make(backbone="test_resnet"))
 
 
-def test_a_backbone_with_dropout_comes_out_the_same_every_time(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warm_module, "choose_precision", lambda *args: False)
+def test_a_backbone_with_dropout_comes_out_the_same_every_time(make: Make) -> None:
     bench = make(backbone="torchvision:squeezenet1_1", warm_epochs=2, batch_size=180)
     assert any(isinstance(module, torch.nn.Dropout) and module.p > 0 for module in bench.build_backbone().modules())
 

@@ -14,6 +14,7 @@ from lstn_search.cli.options import (
     Device,
     Epochs,
     MaxEpochs,
+    Precision,
     RecoverSteps,
     ViewName,
     WarmEpochs,
@@ -63,6 +64,7 @@ def eval_command(
     warm_epochs: WarmEpochs = None,
     batch_size: BatchSize = None,
     seed: Annotated[int | None, typer.Option(help="Of batches, views and weights.  [default: 0]")] = None,
+    precision: Precision = "auto",
     device: Device = "auto",
     cache_dir: CacheDir = None,
     out: Annotated[
@@ -79,7 +81,7 @@ def eval_command(
         "dataset": dataset, "data_dir": data_dir, "image_size": image_size, "trial_size": trial_size,
         "backbone": backbone, "view": view, "view_strength": view_strength, "protocol": protocol, "epochs": epochs,
         "max_epochs": max_epochs, "recover_steps": recover_steps, "warm_epochs": warm_epochs,
-        "batch_size": batch_size, "seed": seed, "device": device,
+        "batch_size": batch_size, "seed": seed, "precision": precision, "device": device,
     }  # fmt: skip
     task = _task(given, run_task)
     if chosen is not None:
@@ -122,7 +124,7 @@ def _resolve(text: str, space: str) -> tuple[str, Arch | None, Task | None]:
 
         run = open_run(Path(folder))
         candidate = run.find(pick or "best").candidate
-        return candidate.name, candidate.arch, run.folder.settings.task
+        return candidate.name, candidate.arch, run.task
     if Path(folder).is_dir():
         raise RunError(f"{folder} holds no run (no {MANIFEST}); give the folder a search wrote")
     return Path(text).stem, resolve_arch(text, load_space(space)), None

@@ -20,6 +20,7 @@ __all__ = [
     "Epochs",
     "ImageSize",
     "MaxEpochs",
+    "Precision",
     "ProtocolName",
     "RecoverSteps",
     "Seed",
@@ -55,6 +56,7 @@ WarmEpochs = Annotated[int | None, typer.Option(help="Epochs of the classifier a
 BatchSize = Annotated[int | None, typer.Option(help="Images a step.", show_default=False)]
 Seed = Annotated[int, typer.Option(help="Of batches, views, weights and sampler.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Precision = Annotated[str, typer.Option(help="fp32, bf16, or auto: the faster of the two here.")]
 CacheDir = Annotated[
     Path | None, typer.Option(help="Decoded images and warm classifiers; also $LSTN_CACHE_DIR.", show_default=False)
 ]

@@ -16,6 +16,7 @@ from lstn_search.cli.options import (
     Epochs,
     ImageSize,
     MaxEpochs,
+    Precision,
     ProtocolName,
     RecoverSteps,
     Seed,
@@ -91,9 +92,10 @@ def search_command(
     batch_size: BatchSize = None,
     seed: Seed = 0,
     out: Annotated[
-        Path | None, typer.Option(help="The run folder.", show_default="runs/DATASET-BUDGET-SAMPLER-sSEED")
+        Path | None, typer.Option(help="The run folder.", show_default="runs/DATASET[-BACKBONE]-BUDGET-SAMPLER-sSEED")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    precision: Precision = "auto",
     device: Device = "auto",
     cache_dir: CacheDir = None,
 ) -> None:
@@ -108,7 +110,8 @@ def search_command(
     task = make_task(
         dataset=dataset, data_dir=data_dir, image_size=image_size, trial_size=trial_size, backbone=backbone,
         view=view, view_strength=view_strength, protocol=protocol, epochs=epochs, max_epochs=max_epochs,
-        recover_steps=recover_steps, warm_epochs=warm_epochs, batch_size=batch_size, seed=seed, device=device,
+        recover_steps=recover_steps, warm_epochs=warm_epochs, batch_size=batch_size, seed=seed,
+        precision=precision, device=device,
     )  # fmt: skip
     loaded = load_space(space)
     settings = SearchSettings(
@@ -162,15 +165,18 @@ def search_command(
         console.print("no further network within the budget turned up: the space is exhausted")
     counts = run.folder.manifest["counts"]
     console.print(f"not trained: {counts['rejected']} proposals over budget, {counts['duplicates']} duplicates")
+    for note in run.notes:
+        typer.echo(f"warning: {note}", err=True)
     console.print(f"run folder: {out}")
     if run.front:
         console.print(f"to export the best: python cli.py export {out} --out DIR")
 
 
 def _default_out(settings: "SearchSettings") -> Path:
-    """runs/glyphs-0.03-tpe-s0; a folder of images goes by its own name."""
+    """runs/glyphs-0.03-tpe-s0, runs/glyphs-resnet18-0.03-tpe-s0; a folder of images goes by its own name."""
     dataset = Path(settings.task.dataset.removeprefix("folder:")).absolute().name
-    return Path("runs") / f"{dataset}-{settings.budget_gflops:g}-{settings.sampler}-s{settings.seed}"
+    backbone = "" if settings.task.backbone == DEFAULT_BACKBONE else f"-{settings.task.backbone.replace('/', '_')}"
+    return Path("runs") / f"{dataset}{backbone}-{settings.budget_gflops:g}-{settings.sampler}-s{settings.seed}"
 
 
 def _ladder(default: "Ladder", text: str | None, eta: int | None) -> "Ladder":

@@ -101,7 +101,7 @@ class _Prepared:
     """The task made ready by a worker, its facts in the manifest."""
 
     def __init__(self, folder: RunFolder, engine: Engine, watcher: Watcher | None, *, retries: int) -> None:
-        engine.submit(Job(kind="prepare", name="prepare"))
+        engine.submit(Job(kind="prepare", name="prepare", precision=folder.manifest.get("precision", "auto")))
         facts = None
         while facts is None:
             for event in engine.events(timeout=1.0):
@@ -191,7 +191,7 @@ class _Loop:
         return Job(kind="rung", name=candidate.name, arch=candidate.arch, rung=0)
 
     def _submit(self, job: Job) -> None:
-        self.engine.submit(job)
+        self.engine.submit(dataclasses.replace(job, precision=self.run.task.precision))
         self.num_running += 1
 
     def _ended(self, ended: Ended) -> None:

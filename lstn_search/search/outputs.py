@@ -52,7 +52,10 @@ def write_outputs(run: Run) -> None:
     except OSError as error:
         raise RunError(f"{picture} cannot be written ({error.strerror}); make room or access") from None
     if front:
-        write_export(run, run.pick("best"), run.folder.path / "best")
+        try:
+            write_export(run, run.pick("best"), run.folder.path / "best")
+        except CheckpointError as error:  # all the rest is there
+            run.notes.append(f"best/ was not written: {error}")
 
 
 def _row(run: Run, entry: Entry, rung: int, result: TrialResult, *, on_front: bool) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from lstn_search.errors import RunError, SettingError
 from lstn_search.results import References
 from lstn_search.search.entries import Entry, read_entries
 from lstn_search.search.folder import RunFolder
+from lstn_search.task import Task
 
 __all__ = ["Run", "front_of", "open_run"]
 
@@ -20,6 +21,14 @@ class Run:
     entries: list[Entry]
     """Architectures with at least one finished rung, or failed on the first."""
     references: References = dataclasses.field(default_factory=References)
+    notes: list[str] = dataclasses.field(default_factory=list)
+    """What could not be written at the end of the search, and the cure: a line each."""
+
+    @property
+    def task(self) -> Task:
+        """What its trials were trained on, in the precision that was settled on when it was prepared."""
+        task = self.folder.settings.task
+        return dataclasses.replace(task, precision=self.folder.manifest.get("precision", task.precision))
 
     @property
     def front(self) -> list[Entry]:

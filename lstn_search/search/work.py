@@ -6,8 +6,8 @@ the epoch, so a continued training is the same as one that never stopped. A chec
 again, from recover on: that costs time and no result.
 """
 
+import dataclasses
 import io
-import pickle
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -45,7 +45,7 @@ _benches: dict[tuple[Any, ...], tuple[Workbench, Warm | None]] = {}
 
 def run_job(setup: WorkerSetup, job: Job, say: Say) -> Ended:
     """Run one job in this process. Raises LstnError where the user can cure it."""
-    bench, warm = workbench(setup, say)
+    bench, warm = workbench(setup, say, precision=job.precision)
     if job.kind == "prepare":
         return Ended(job=job, facts=_facts(bench, warm))
     if job.kind in ("control", "oracle"):
@@ -95,8 +95,9 @@ def climb(
             trained = state.pop("averaged")
             assert training.evaluated.transformer is not None
             snapshot = _snapshot(training.evaluated.transformer.localizer, "joint", total)
-            _save(file, {"arch": arch.to_json(), "training": state, "trained": trained,
-                         "snapshots": [*below["snapshots"], snapshot]})  # fmt: skip
+            kept = {} if rung == ladder.top else {"training": state}  # nobody goes on from the top
+            _save(file, {"arch": arch.to_json(), "trained": trained,
+                         "snapshots": [*below["snapshots"], snapshot], **kept})  # fmt: skip
     except Diverged as error:
         return TrialResult(status="failed", reason=str(error), seconds=time.perf_counter() - start)
     status: Status = "ok" if verdict == "alive" else verdict
@@ -138,13 +139,14 @@ def prepare(task: Task, cache_dir: Path, say: Say) -> tuple[Workbench, Warm | No
     return bench, warm_backbone(bench, cache_dir, on_epoch=on_epoch)
 
 
-def workbench(setup: WorkerSetup, say: Say) -> tuple[Workbench, Warm | None]:
+def workbench(setup: WorkerSetup, say: Say, *, precision: str = "auto") -> tuple[Workbench, Warm | None]:
     """What `prepare` makes of the setup's task, kept until another task is asked for."""
-    key = (setup.task, setup.cache_dir)
-    if key not in _benches:
+    task = setup.task if precision == "auto" else dataclasses.replace(setup.task, precision=precision)
+    if (task, setup.cache_dir) not in _benches:
         _benches.clear()
-        _benches[key] = prepare(setup.task, setup.cache_dir, say)
-    return _benches[key]
+        bench, warm = prepare(task, setup.cache_dir, say)
+        _benches[bench.settled_task, setup.cache_dir] = _benches[task, setup.cache_dir] = bench, warm
+    return _benches[task, setup.cache_dir]
 
 
 def _below(
@@ -193,7 +195,7 @@ def _load(file: Path, device: torch.device) -> dict[str, Any]:
         state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
     except OSError as error:
         raise CheckpointError(f"{file}: cannot be read ({error.strerror}); {CURE}") from None
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError):
+    except Exception:  # on bytes that are none of its own the unpickler fails in many ways
         raise CheckpointError(f"{file}: not a checkpoint, or a damaged one; {CURE}") from None
     if not isinstance(state, dict):
         raise CheckpointError(f"{file}: not a checkpoint of a search; {CURE}")
@@ -218,7 +220,7 @@ def _facts(bench: Workbench, warm: Warm | None) -> dict[str, object]:
             "std": list(dataset.std),
         },
         "device": str(bench.device),
-        "autocast": bench.use_autocast,
+        "precision": bench.settled_task.precision,
     }
     if warm is not None:
         facts["backbone"] = {"val_clean_top1": warm.val_clean.top1, "seconds": warm.seconds, "key": warm.key}

@@ -19,16 +19,16 @@ from lstn_search.atomic import write_atomically
 from lstn_search.errors import CheckpointError, SettingError
 from lstn_search.memo import locked, writing_to
 from lstn_search.seeding import seed_of
+from lstn_search.train.precision import settle_precision
 from lstn_search.train.workbench import Scores, Workbench
 from lstn_search.transformer import TransformedClassifier
 from lstn_search.weights import load_weights, save_weights
 
-__all__ = ["RECIPE_VERSION", "Warm", "choose_precision", "load_warm", "warm_backbone", "warm_key"]
+__all__ = ["RECIPE_VERSION", "Warm", "load_warm", "warm_backbone", "warm_key"]
 
 RECIPE_VERSION = 1
 """Part of every cache key; raise it when a change to training changes what comes out."""
 PEAK_LR = 3e-3
-TIMED_STEPS = 5
 
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,6 @@ class Warm:
     weights: dict[str, torch.Tensor]
     val_clean: Scores
     """Of the upright validation images; under the view it is the control's `frozen_top1`."""
-    use_autocast: bool
     seconds: float
     key: str
 
@@ -62,6 +61,7 @@ def warm_key(bench: Workbench) -> str:
         *("backbone", "trial_size", "warm_epochs", "batch_size", "seed"),
         fingerprint=bench.dataset.fingerprint,
         device=bench.device.type,
+        autocast=bench.use_autocast,
         recipe=RECIPE_VERSION,
     )
 
@@ -77,7 +77,6 @@ def load_warm(bench: Workbench, cache_dir: Path) -> Warm | None:
         return Warm(
             weights=load_weights(weights_file),
             val_clean=Scores(**facts["val_clean"]),
-            use_autocast=facts["use_autocast"],
             seconds=facts["seconds"],
             key=key,
         )
@@ -87,10 +86,11 @@ def load_warm(bench: Workbench, cache_dir: Path) -> Warm | None:
 
 
 def warm_backbone(bench: Workbench, cache_dir: Path, *, on_epoch: Callable[[int], None] | None = None) -> Warm:
-    """The task's warm backbone, from the cache or trained now; sets the workbench's precision to the one it chose.
+    """The task's warm backbone, from the cache or trained now; settles the workbench's precision first.
 
     Raises SettingError when its training diverges, DataError when the cache cannot be written.
     """
+    settle_precision(bench, cache_dir)
     facts_file, weights_file = _files(cache_dir, warm_key(bench))
     with locked(facts_file.parent, warm_key(bench)):
         warm = load_warm(bench, cache_dir)
@@ -100,45 +100,13 @@ def warm_backbone(bench: Workbench, cache_dir: Path, *, on_epoch: Callable[[int]
             with writing_to(facts_file.parent):
                 save_weights(weights_file, warm.weights)
                 write_atomically(facts_file, json.dumps(facts, indent=2).encode())
-    bench.use_autocast = warm.use_autocast
     return warm
-
-
-def choose_precision(bench: Workbench, backbone: nn.Module) -> bool:
-    """Whether bfloat16 autocast makes training steps of `backbone` faster here, by timing a few.
-
-    It is not chosen where its gradients are not finite, as happens on maps of a pixel or two.
-    """
-    if bench.device.type == "mps" or (bench.device.type == "cuda" and not torch.cuda.is_bf16_supported()):
-        return False
-    x_BCHW, labels_B, _ = next(bench.train_batches("precision", 0, None))
-    kept = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
-    seconds: dict[bool, float] = {}
-    finite: dict[bool, bool] = {}
-    for use_autocast in (False, True, False, True):
-        bench.use_autocast = use_autocast
-        for step in range(TIMED_STEPS + 1):
-            if step == 1:  # the first one pays for set-up
-                _synchronize(bench.device)
-                start = time.perf_counter()
-            with bench.autocast():
-                logits_BK = backbone(x_BCHW)
-            F.cross_entropy(logits_BK.float(), labels_B).backward()
-        _synchronize(bench.device)
-        spent = time.perf_counter() - start
-        seconds[use_autocast] = min(spent, seconds.get(use_autocast, spent))
-        gradients = [p.grad for p in backbone.parameters() if p.grad is not None]
-        finite[use_autocast] = all(bool(gradient.isfinite().all()) for gradient in gradients)
-        backbone.zero_grad(set_to_none=True)
-    backbone.load_state_dict(kept)
-    return seconds[True] < seconds[False] and finite[True]
 
 
 def _train(bench: Workbench, on_epoch: Callable[[int], None] | None) -> Warm:
     task = bench.task
     start = time.perf_counter()
     backbone = bench.build_backbone()
-    bench.use_autocast = choose_precision(bench, backbone)
     num_steps = task.warm_epochs * bench.batches_per_epoch
     optimizer = torch.optim.Adam(backbone.parameters(), lr=PEAK_LR, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=PEAK_LR, total_steps=num_steps)
@@ -164,7 +132,6 @@ def _train(bench: Workbench, on_epoch: Callable[[int], None] | None) -> Warm:
     return Warm(
         weights=backbone.state_dict(),
         val_clean=bench.evaluate(model, bench.dataset.val_I, view=None)[0],
-        use_autocast=bench.use_autocast,
         seconds=time.perf_counter() - start,
         key=warm_key(bench),
     )
@@ -173,8 +140,3 @@ def _train(bench: Workbench, on_epoch: Callable[[int], None] | None) -> Warm:
 def _files(cache_dir: Path, key: str) -> tuple[Path, Path]:
     folder = cache_dir / "backbones"
     return folder / f"{key[:32]}.json", folder / f"{key[:32]}.safetensors"
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)

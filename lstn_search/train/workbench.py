@@ -70,7 +70,7 @@ class Workbench:
             )
         mean_C, std_C = (255 * torch.tensor(of_C, device=self.device) for of_C in (self.dataset.mean, self.dataset.std))
         self._mean_WC, self._std_WC = mean_C.repeat(task.trial_size), std_C.repeat(task.trial_size)
-        self.use_autocast = False
+        self.use_autocast = task.precision == "bf16"
 
     # -- batches -------------------------------------------------------------------------------------------------
 
@@ -110,6 +110,11 @@ class Workbench:
         if self.device.type == "cuda":
             return tensor.pin_memory().to(self.device, non_blocking=True)
         return tensor.to(self.device)
+
+    @property
+    def settled_task(self) -> Task:
+        """The task with the precision it is trained in, whatever is faster on another machine."""
+        return dataclasses.replace(self.task, precision="bf16" if self.use_autocast else "fp32")
 
     # -- models --------------------------------------------------------------------------------------------------
 

@@ -102,7 +102,7 @@ class _Loop:
 
     def summarize(self) -> Verification:
         """What is on file; from the first complete seed on also as verify.json and verify.csv."""
-        verification = summarize(self.plan, self.records, versions=self.versions, hardware=self.hardware)
+        verification = summarize(self.plan, self.records.by_key, versions=self.versions, hardware=self.hardware)
         if verification.complete_seeds:
             write_outputs(self.run_folder, verification)
         return verification
@@ -181,7 +181,7 @@ class _Loop:
         self.records.add(record)
         if self.watcher:
             self.watcher.on_record(record)
-        if job.seed in complete_seeds(self.plan, self.records):
+        if job.seed in complete_seeds(self.plan, self.records.by_key):
             self.summarize()
 
 

@@ -68,22 +68,19 @@ class Records:
         self.path = run_folder / "verify"
         names = [field.name for field in dataclasses.fields(Task) if field.name not in NOT_COMPARED]
         self._settings = task.key(*names, recipe=RECIPE_VERSION)
-        self._by_key: dict[tuple[str, int], Record] = {}
+        self.by_key: dict[tuple[str, int], Record] = {}
+        """By (key, seed)."""
 
     def read(self) -> None:
         """Look at what is on file."""
         for file in sorted(self.path.glob(f"*-{self._settings[:8]}.json")):
             record = self._read(file)
             if record is not None:
-                self._by_key[record.key, record.seed] = record
-
-    def get(self, key: str, seed: int) -> Record | None:
-        """The training of `key` with this seed, if it has ended."""
-        return self._by_key.get((key, seed))
+                self.by_key[record.key, record.seed] = record
 
     def needs(self, key: str, seed: int) -> bool:
         """Whether it is still to be trained. What died is tried again by the next verification."""
-        record = self.get(key, seed)
+        record = self.by_key.get((key, seed))
         return record is None or record.evaluation is None
 
     def add(self, record: Record) -> None:
@@ -97,7 +94,7 @@ class Records:
             raise RunError(
                 f"{file} cannot be written ({error.strerror}); make room or access, then run the same command again"
             ) from None
-        self._by_key[record.key, record.seed] = record
+        self.by_key[record.key, record.seed] = record
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:

@@ -5,11 +5,11 @@ statistic. The pick rests on validation alone, verdicts are about test accuracy.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from lstn_search.results import gap_closed
 from lstn_search.verify.plan import CONTROL, ORACLE, Contender, Plan
-from lstn_search.verify.records import Record, Records
+from lstn_search.verify.records import Record
 from lstn_search.verify.result import Difference, Finalist, SeedResult, Verification
 from lstn_search.verify.sentences import write_sentences
 from lstn_search.verify.statistics import Interval, bootstrap_interval, least_sd, one_standard_error, paired, t_interval
@@ -19,12 +19,15 @@ __all__ = ["LSTN", "complete_seeds", "summarize"]
 LSTN = "lstn"
 """Name of the seed point that all others are compared with."""
 
+Trainings = Mapping[tuple[str, int], Record]
+"""By (key, seed)."""
 
-def complete_seeds(plan: Plan, records: Records) -> tuple[int, ...]:
+
+def complete_seeds(plan: Plan, records: Trainings) -> tuple[int, ...]:
     """The seeds with which everything has ended, all under the same conditions: only those are pairs."""
     complete = []
     for seed in plan.seeds:
-        block = [records.get(key, seed) for key in plan.keys]
+        block = [records.get((key, seed)) for key in plan.keys]
         conditions = {record.conditions for record in block if record is not None and record.evaluation is not None}
         if None not in block and len(conditions) == 1:
             complete.append(seed)
@@ -32,7 +35,7 @@ def complete_seeds(plan: Plan, records: Records) -> tuple[int, ...]:
 
 
 def summarize(
-    plan: Plan, records: Records, *, versions: dict[str, str] | None = None, hardware: dict[str, object] | None = None
+    plan: Plan, records: Trainings, *, versions: dict[str, str] | None = None, hardware: dict[str, object] | None = None
 ) -> Verification:
     """Everything that can be said from the trainings on file."""
     seeds = complete_seeds(plan, records)
@@ -69,7 +72,7 @@ def summarize(
 class _Table:
     """The trainings as series over the complete seeds."""
 
-    def __init__(self, plan: Plan, records: Records, seeds: tuple[int, ...]) -> None:
+    def __init__(self, plan: Plan, records: Trainings, seeds: tuple[int, ...]) -> None:
         self.plan, self.records, self.seeds = plan, records, seeds
         self.control = self._tests(CONTROL)
         self.lstn = next((self._tests(row.arch.digest) for row in plan.contenders if row.name == LSTN), None)
@@ -154,17 +157,17 @@ class _Table:
         return difference, interval if interval.se is not None else None
 
     def _tests(self, key: str) -> list[float]:
-        records = (self.records.get(key, seed) for seed in self.seeds)
+        records = (self.records.get((key, seed)) for seed in self.seeds)
         tests = (record.tested() for record in records if record is not None)
         return [value for value in tests if value is not None]
 
     def _rows(self, key: str) -> tuple[SeedResult, ...]:
-        records = ((seed, self.records.get(key, seed)) for seed in self.plan.seeds)
+        records = ((seed, self.records.get((key, seed))) for seed in self.plan.seeds)
         return tuple(self._row(seed, record) for seed, record in records if record is not None)
 
     def _row(self, seed: int, record: Record) -> SeedResult:
         result = record.result
-        references = (self.records.get(key, seed) for key in (CONTROL, ORACLE))
+        references = (self.records.get((key, seed)) for key in (CONTROL, ORACLE))
         control, oracle = (None if reference is None else reference.tested() for reference in references)
         return SeedResult(
             seed=seed,

@@ -43,6 +43,8 @@ class Job:
     arch: Arch | None = None
     """None for the other kinds."""
     rung: int = 0
+    precision: str = "auto"
+    """What preparing the task settled on: workers on unlike machines train alike."""
     attempt: int = 1
     seed: int | None = None
     """Of the training; None: the task's own."""

@@ -1,0 +1,36 @@
+"""The command `report`: a run as one HTML page."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("report")(report_command)
+
+
+def report_command(
+    run: Annotated[Path, typer.Argument(help="The run folder of a search.", show_default=False)],
+    out: Annotated[
+        Path | None, typer.Option(help="The folder to write instead of the run's.", show_default=False)
+    ] = None,
+) -> None:
+    """Write report.html, one page that needs no network and no other file, and its pictures as PNGs in report/.
+
+    Whatever the run holds is drawn, also after an interrupted search; what is missing is named with the command for it.
+    """
+    from lstn_search.cli.progress import make_console
+    from lstn_search.report.page import report
+    from lstn_search.search.run import open_run
+
+    console = make_console()
+    opened = open_run(run)
+    with console.status("drawing the report"):
+        written = report(opened, out)
+    console.print(
+        f"{written.file}: {written.num_bytes / 1e6:.1f} MB, {written.num_pictures} pictures, {written.seconds:.1f} s"
+    )

@@ -1,0 +1,113 @@
+"use strict";
+// Without this script everything is there but sorting and the table of all trials.
+
+const PAGE = 100; // rows of the table of all trials that are shown at once
+
+function compare(a, b) {
+  if (a === null || b === null) return (a === null) - (b === null); // nothing comes last
+  return typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), undefined, { numeric: true });
+}
+
+function ordered(rows, valueOf, direction) {
+  const sorted = rows.map((row) => [valueOf(row), row]);
+  sorted.sort(([a], [b]) => (a === null || b === null ? compare(a, b) : direction * compare(a, b)));
+  return sorted.map(([, row]) => row);
+}
+
+// Make a heading a button; `sort` is given 1 (ascending) or -1.
+function makeSortable(th, sort) {
+  const button = document.createElement("button");
+  button.type = "button";
+  button.textContent = th.textContent || "role";
+  th.replaceChildren(button);
+  button.addEventListener("click", () => {
+    const first = th.classList.contains("n") ? -1 : 1; // numbers: the largest first
+    const now = th.getAttribute("aria-sort");
+    const direction = now === null ? first : now === "ascending" ? -1 : 1;
+    for (const other of th.parentElement.children) other.removeAttribute("aria-sort");
+    th.setAttribute("aria-sort", direction === 1 ? "ascending" : "descending");
+    sort(direction);
+  });
+}
+
+function valueOfCell(cell) {
+  const text = cell.dataset.value ?? cell.textContent.trim();
+  if (text === "–" || text === "") return null;
+  return cell.classList.contains("n") ? Number(text) : text;
+}
+
+for (const table of document.querySelectorAll("table.sortable")) {
+  const body = table.tBodies[0];
+  Array.from(table.tHead.rows[0].cells).forEach((th, column) =>
+    makeSortable(th, (direction) =>
+      body.append(...ordered(Array.from(body.rows), (row) => valueOfCell(row.cells[column]), direction)),
+    ),
+  );
+}
+
+function showAll(data) {
+  const [table, words, status, found, previous, next] =
+    ["all", "words", "status", "found", "previous", "next"].map((id) => document.getElementById(id));
+  const theta = data.columns.findIndex((column) => column.name === "theta");
+  const formats = data.columns.map(({ digits }) =>
+    digits === null ? null : new Intl.NumberFormat("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }));
+  const texts = new Map(data.rows.map((row) => [row, row.filter((cell) => typeof cell === "string").join(" ").toLowerCase()]));
+  let rows = data.rows;
+  let kept = rows;
+  let page = 0;
+
+  const body = document.createElement("tbody");
+  const head = document.createElement("tr");
+  data.columns.forEach(({ name, digits, title }, column) => {
+    const th = document.createElement("th");
+    th.scope = "col";
+    th.title = title;
+    th.textContent = name;
+    if (digits !== null) th.className = "n";
+    makeSortable(th, (direction) => {
+      rows = ordered(rows, (row) => (row[column] === "" ? null : row[column]), direction);
+      filter();
+    });
+    head.append(th);
+  });
+  table.append(document.createElement("thead"), body);
+  table.tHead.append(head);
+
+  function draw() {
+    const shown = kept.slice(page * PAGE, (page + 1) * PAGE);
+    body.replaceChildren(...shown.map((row) => {
+      const tr = document.createElement("tr");
+      row.forEach((cell, column) => {
+        const td = document.createElement("td");
+        if (formats[column]) td.className = "n";
+        td.textContent = cell === null ? "–" : formats[column] ? formats[column].format(cell) : cell;
+        tr.append(td);
+      });
+      return tr;
+    }));
+    const first = kept.length ? page * PAGE + 1 : 0;
+    const count = (number) => number.toLocaleString("en");
+    found.textContent = `${count(first)} to ${count(page * PAGE + shown.length)} of ${count(kept.length)}`;
+    previous.disabled = page === 0;
+    next.disabled = (page + 1) * PAGE >= kept.length;
+  }
+
+  function filter() {
+    const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
+    kept = rows.filter((row) =>
+      (!status.value || row[theta] === status.value) && wanted.every((word) => texts.get(row).includes(word)));
+    page = 0;
+    draw();
+  }
+
+  for (const value of [...new Set(data.rows.map((row) => row[theta]))].sort()) status.append(new Option(value, value));
+  words.addEventListener("input", filter);
+  status.addEventListener("change", filter);
+  previous.addEventListener("click", () => { page -= 1; draw(); });
+  next.addEventListener("click", () => { page += 1; draw(); });
+  document.getElementById("finder").hidden = false;
+  draw();
+}
+
+const all = document.getElementById("all-data");
+if (all) showAll(JSON.parse(all.textContent));
