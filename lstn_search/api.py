@@ -4,19 +4,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lstn_search.search.ladder import Ladder
-from lstn_search.search.launch import EngineOptions, start_engine, start_workers
+from lstn_search.search.launch import EngineOptions, run_job, start_engine, start_workers
 from lstn_search.search.settings import BudgetScope, SamplerName, SearchSettings
 from lstn_search.space import Space
 from lstn_search.task import Task
 
 if TYPE_CHECKING:
     from lstn_search.export.proof import Proof
+    from lstn_search.fidelity import FidelityInfo
     from lstn_search.search.driver import Watcher
     from lstn_search.search.run import Run
     from lstn_search.verify.driver import Watcher as VerifyWatcher
     from lstn_search.verify.result import Verification
 
-__all__ = ["export", "open_run", "search", "verify"]
+__all__ = ["export", "fidelity", "open_run", "search", "verify"]
 
 DEFAULT_ENGINE = EngineOptions()
 
@@ -80,6 +81,38 @@ def export(run: "Run", pick: str, out: str | Path) -> "Proof":
     from lstn_search.search.outputs import write_export
 
     return write_export(run, run.find(pick), Path(out))
+
+
+def fidelity(
+    run: "Run",
+    *,
+    deployment: int | None = None,
+    rung: int = 0,
+    minutes: float | None = None,
+    engine: EngineOptions = DEFAULT_ENGINE,
+    seed: int = 0,
+) -> "FidelityInfo":
+    """Which cheap measurements of a run rank its architectures; also written to the run folder as fidelity.json.
+
+    With `deployment` that many architectures are first trained at the deployment size, up to `rung`; what is on file is
+    not trained again, and after `minutes` nothing new is started. Raises LstnError on bad input.
+    """
+    from lstn_search.fidelity import fidelity_info, write_fidelity
+    from lstn_search.fidelity.deployment import measure_deployment
+
+    if deployment is not None:
+        ladder = run.folder.settings.ladder
+        measure_deployment(
+            run,
+            deployment,
+            lambda task, folder: start_workers(task, ladder, folder, engine, run_job),
+            rung=rung,
+            minutes=minutes,
+            seed=seed,
+        )
+    info = fidelity_info(run, seed=seed)
+    write_fidelity(run, info)
+    return info
 
 
 def verify(

@@ -58,15 +58,15 @@ def fidelity_command(
         from rich.console import Console
 
         from lstn_search.fidelity.deployment import measure_deployment
-        from lstn_search.search.launch import EngineOptions, start_engine
+        from lstn_search.search.launch import EngineOptions, run_job, start_workers
 
-        options = EngineOptions(workers=workers, cache_dir=cache_dir)
+        options, ladder = EngineOptions(workers=workers, cache_dir=cache_dir), opened.folder.settings.ladder
         try:
             with Console(stderr=True).status("starting") as status:
                 measure_deployment(
                     opened,
                     deployment,
-                    lambda folder: start_engine(folder, options),
+                    lambda task, folder: start_workers(task, ladder, folder, options, run_job),
                     rung=rung,
                     minutes=minutes,
                     seed=seed,
@@ -96,8 +96,8 @@ def _table(info: "FidelityInfo") -> "Table":
 
     table = Table(
         title=f"Rank correlation of {info.num} architectures within the budget",
-        caption="tau: Kendall's tau-b, errors count as better when smaller; 95 %: bootstrap over\n"
-        "architectures; trust it: interval above 0.5; a hint: above 0; n: of those with\nthe first number",
+        caption="tau: Kendall's tau-b, errors count as better when smaller; interval: bootstrap over architectures, "
+        "above 0.5: trust it, above 0: a hint; n: of those that have the first number",
         box=box.SIMPLE_HEAD,
         title_justify="left",
         caption_justify="left",

@@ -23,7 +23,7 @@ from lstn_search.fidelity.rank import MIN_ARCHITECTURES, Correlation, correlate
 from lstn_search.results import TrialResult
 from lstn_search.search.engines.base import Ended, Engine, Job, Stage
 from lstn_search.search.entries import Candidate, Entry
-from lstn_search.search.folder import RunFolder, checkpoint_file
+from lstn_search.search.folder import checkpoint_file
 from lstn_search.search.settings import SearchSettings
 from lstn_search.task import Task
 
@@ -34,6 +34,8 @@ __all__ = ["deployment_correlation", "measure_deployment", "spread_over"]
 
 FOLDER = "fidelity"
 LOCK = ".lock"
+MakeEngine = Callable[[Task, Path], Engine]
+"""Starts workers for a task; their logs and checkpoints go into the folder."""
 OnStage = Callable[[str], None]
 
 _log = logging.getLogger(__name__)
@@ -69,7 +71,7 @@ def deployment_correlation(run: "Run", *, seed: int = 0) -> Correlation | None:
 def measure_deployment(
     run: "Run",
     num: int,
-    make_engine: Callable[[RunFolder], Engine],
+    make_engine: MakeEngine,
     *,
     rung: int = 0,
     minutes: float | None = None,
@@ -82,8 +84,7 @@ def measure_deployment(
     They are spread evenly over the rank that the run gives them at that rung (`seed` says which). Raises LstnError on
     bad input, before anything is trained. A job whose worker dies is run once more, then left for the next time.
     """
-    settings = run.folder.settings
-    task = _task(settings)
+    task = _task(run.folder.settings)
     if minutes is not None and not minutes > 0:
         raise SettingError(f"minutes must be above 0, got {minutes}")
     unfinished = [
@@ -93,11 +94,10 @@ def measure_deployment(
     ]
     if not unfinished:
         return
-    settings = dataclasses.replace(settings, task=dataclasses.replace(task, data_dir=data_dir or task.data_dir))
-    folder = RunFolder(_folder(run), run.folder.manifest | {"settings": settings.to_dict()})
+    task = dataclasses.replace(task, data_dir=data_dir or task.data_dir)
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
-    with _locked(folder.path):
-        engine = make_engine(folder)
+    with _locked(_folder(run)):
+        engine = make_engine(task, _folder(run))
         try:
             _prepare(run, engine, on_stage)
             _train(run, engine, deque(unfinished), rung, deadline, on_stage)

@@ -47,20 +47,15 @@ class FidelityInfo:
     correlations: tuple[Correlation, ...]
     """Every pair of rungs, lower rungs first, then the cost against the longest schedule."""
     deployment: Correlation | None
-    """The size trials are trained at against the size of deployment; None: not measured."""
+    """The size trials are trained at against the size of deployment; None: not measured, or there is no difference."""
+    deployment_sentence: str
+    """The same in words."""
     notes: tuple[str, ...]
     """What has to be known to read the numbers: who was left out, and what that does to them."""
     warnings: tuple[str, ...]
     """The rungs that do not rank, a sentence each. Too few to say is no warning."""
     seed: int
     """Of the bootstrap."""
-
-    @property
-    def deployment_sentence(self) -> str:
-        """What is known about trial size against deployment size."""
-        if self.deployment is not None:
-            return self.deployment.sentence
-        return "trial size against deployment size: not measured; run fidelity with --deployment 8"
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as JSON types."""
@@ -69,6 +64,7 @@ class FidelityInfo:
             "longest": self.longest,
             "correlations": [correlation.to_dict() for correlation in self.correlations],
             "deployment": None if self.deployment is None else self.deployment.to_dict(),
+            "deployment_sentence": self.deployment_sentence,
             "notes": list(self.notes),
             "warnings": list(self.warnings),
             "interval": f"95 % percentile bootstrap over architectures, {NUM_RESAMPLES} resamples, seed {self.seed}",
@@ -108,6 +104,7 @@ def fidelity_info(run: Run, *, seed: int = 0) -> FidelityInfo:
         longest=None if longest is None else longest.name,
         correlations=tuple(correlation for _, _, correlation in found),
         deployment=deployment,
+        deployment_sentence=_deployment_sentence(settings, deployment),
         notes=tuple(_notes(run, [correlation for _, _, correlation in found])),
         warnings=tuple(_warnings(settings, doubts, deployment)),
         seed=seed,
@@ -172,6 +169,14 @@ def _measures_of_cost(entries: Iterable[Entry]) -> list[Measure]:
 def _value(result: TrialResult, column: str) -> float | None:
     value = getattr(result, column)
     return value if value is not None and math.isfinite(value) else None
+
+
+def _deployment_sentence(settings: SearchSettings, deployment: Correlation | None) -> str:
+    if deployment is not None:
+        return deployment.sentence
+    if settings.task.trial_size == settings.task.image_size:
+        return f"trials are trained at the deployment size, {settings.task.image_size} px"
+    return "trial size against deployment size: not measured; run fidelity with --deployment 8"
 
 
 def _notes(run: Run, correlations: Iterable[Correlation]) -> Iterable[str]:
