@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 
 from lstn_search.arch import Arch
 from lstn_search.cost import cost
-from lstn_search.errors import RunError
+from lstn_search.errors import RunError, SettingError
 from lstn_search.results import Status, TrialResult
 from lstn_search.search.folder import RunFolder
 from lstn_search.search.settings import SearchSettings
@@ -189,7 +189,14 @@ def using_storage(folder: RunFolder) -> Iterator[None]:
     except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
         cause = error.__cause__ or error
         reason = str(getattr(cause, "orig", None) or cause).splitlines()[0]
+        cure = "make room on the disk or restore the file"
+        if "://" in folder.storage_name:
+            cure = "start its server, and give the password where its client looks (PGPASSWORD, ~/.pgpass)"
         raise RunError(
-            f"the study in {folder.storage_name} cannot be used ({reason}); make room on the disk or restore the file, "
-            "then go on with --resume"
+            f"the study in {folder.storage_name} cannot be used ({reason}); {cure}, then go on with --resume"
+        ) from None
+    except ImportError as error:
+        raise SettingError(
+            f"the database of {folder.storage_name} needs a driver that is not installed ({error}); "
+            "for PostgreSQL: pip install psycopg2-binary"
         ) from None

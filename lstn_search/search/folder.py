@@ -228,7 +228,7 @@ def _without_password(url: str) -> str:
     from sqlalchemy.exc import ArgumentError
 
     try:
-        return make_url(url).set(password=None).render_as_string()
+        return make_url(url)._replace(password=None).render_as_string()  # set() takes None for "as it was"
     except ArgumentError:
         raise SettingError(f"storage {url!r} is not a database URL; write for example postgresql://host/name") from None
 
