@@ -346,7 +346,7 @@ def test_a_database_whose_driver_is_not_installed_is_one_line(space: Space, tmp_
     url = "oracle+cx_oracle://lstn:secret@nowhere.invalid/lstn"
     folder = RunFolder.create(tmp_path / "run", make_settings(space), resume=False, storage=url)
     with pytest.raises(
-        SettingError, match=r"lstn@nowhere\.invalid/lstn needs a driver .* pip install psycopg2-binary$"
+        SettingError, match=r"lstn@nowhere\.invalid/lstn needs a driver .* psycopg2-binary$"
     ):
         Study(folder, space)
     folder.release()
