@@ -17,7 +17,7 @@ import lstn_search.export
 import lstn_search.fidelity
 import lstn_search.search
 import lstn_search.verify  # noqa: F401
-from lstn_search.api import export, fidelity, open_run, search, verify
+from lstn_search.api import export, fidelity, open_run, search, show, verify
 from lstn_search.arch import Arch, Head, Layer
 from lstn_search.cost import Cost, cost
 from lstn_search.errors import LstnError
@@ -44,5 +44,6 @@ __all__ = [
     "load_space",
     "open_run",
     "search",
+    "show",
     "verify",
 ]

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from lstn_search.search.run import Run
     from lstn_search.verify.driver import Watcher as VerifyWatcher
     from lstn_search.verify.result import Verification
+    from lstn_search.visualise import BeforeAfterInfo
 
-__all__ = ["export", "fidelity", "open_run", "search", "verify"]
+__all__ = ["export", "fidelity", "open_run", "search", "show", "verify"]
 
 DEFAULT_ENGINE = EngineOptions()
 
@@ -153,4 +154,35 @@ def verify(
         minutes=minutes,
         retries=retries,
         watcher=watcher,
+    )
+
+
+def show(
+    run: "Run",
+    pick: str,
+    out: str | Path,
+    *,
+    images: str | Path | None = None,
+    num_images: int | None = None,
+    num_views: int = 3,
+    seed: int = 0,
+    animate: bool = False,
+    data_dir: str | Path | None = None,
+) -> "BeforeAfterInfo":
+    """Draw what one architecture of a run does to validation images, or to those below `images`, into the file `out`.
+
+    A .gif, or a .webp with `animate`, is a film of its training. Returns the facts of the picture, or of the film's end.
+    """
+    from lstn_search.visualise import draw_trained
+    from lstn_search.visualise_trained import trained_of_run
+
+    return draw_trained(
+        trained_of_run(run, run.find(pick)),
+        Path(out),
+        images=Path(images).expanduser() if images else None,
+        num_images=num_images,
+        num_views=num_views,
+        seed=seed,
+        animate=animate,
+        data_dir=Path(data_dir).expanduser() if data_dir else None,
     )

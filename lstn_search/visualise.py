@@ -5,6 +5,7 @@
 """
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,7 @@ __all__ = [
     "Sighting",
     "before_after_info",
     "draw_before_after",
+    "draw_trained",
     "film_info",
     "pick_pictures",
     "read_pictures",
@@ -126,19 +128,14 @@ class Pictures:
 
 
 def pick_pictures(dataset: Dataset, num_images: int, *, seed: int = 0) -> Pictures:
-    """Validation images at random, no two of a class while there are classes left; equal seeds give equal images.
-
-    Raises SettingError when none is asked for.
-    """
-    if num_images < 1:
-        raise SettingError(f"the number of images must be at least 1, got {num_images}")
+    """Validation images at random, no two of a class while there are classes left; equal seeds give equal images."""
     val_I = dataset.val_I
     order_I = val_I[torch.randperm(len(val_I), generator=seeded(seed, "shown images"))]
     labels = dataset.labels_N[order_I].tolist()
-    seen: dict[int, int] = {}
-    turns = [seen.setdefault(label, 0) for label in labels]
-    for position, label in enumerate(labels):  # the first of each class, then the second of each, ...
-        turns[position] = seen[label]
+    seen: Counter[int] = Counter()
+    turns = []
+    for label in labels:  # the first of each class come first, then the second of each, ...
+        turns.append(seen[label])
         seen[label] += 1
     chosen_I = order_I[sorted(range(len(labels)), key=turns.__getitem__)[:num_images]]
     labels_N = dataset.labels_N[chosen_I]
@@ -149,7 +146,7 @@ def pick_pictures(dataset: Dataset, num_images: int, *, seed: int = 0) -> Pictur
     )
 
 
-def read_pictures(folder: Path, image_size: int, num_images: int | None = None) -> Pictures:
+def read_pictures(folder: Path, image_size: int, num_images: int) -> Pictures:
     """The image files below `folder`, the first `num_images` by name, resized to `image_size` squared.
 
     Raises DataError when there is none, or one is damaged.
@@ -187,8 +184,8 @@ def film_info(
     """
     if not trained.snapshots:
         raise CheckpointError(
-            f"{trained.source} holds no snapshots of the training of {trained.name} (it was written by an older "
-            f"version); train it again: show --arch {trained.source}:{trained.name} --animate"
+            f"{trained.source} holds no snapshots of the training of {trained.name}; train it again with: "
+            f"show --arch {trained.source} --animate"
         )
     stage = _Stage(trained, dataset, pictures, num_views=num_views, seed=seed)
     num = len(stage.x_BCHW)
@@ -203,19 +200,57 @@ def film_info(
     return tuple(film)
 
 
+def draw_trained(
+    trained: Trained,
+    file: Path,
+    *,
+    images: Path | None = None,
+    num_images: int | None = None,
+    num_views: int = 3,
+    seed: int = 0,
+    animate: bool = False,
+    data_dir: Path | None = None,
+    cache_dir: Path | None = None,
+) -> BeforeAfterInfo:
+    """Draw a picture (.png, .webp, .jpg), or a film of the training (.gif, .webp) with `animate`; a .gif always is one.
+
+    Shown are `num_images` validation images (6, in a film 3) or the first so many below `images`, each as it is and
+    under `num_views` warps. `data_dir` says where the dataset lies now, `cache_dir` where its decoded images are kept.
+
+    Returns the facts of the picture, or of the film's end. Raises SettingError on a name or number that makes no sense,
+    DataError when the images are not there, CheckpointError when weights or snapshots are not, OSError when the file
+    cannot be written.
+    """
+    from lstn_search.visualise_drawing import check_suffix, draw_picture, write_film, write_picture
+
+    animate = animate or file.suffix.lower() == ".gif"
+    check_suffix(file, film=animate)
+    if num_images is None:
+        num_images = 3 if animate else 6
+    if num_images < 1:
+        raise SettingError(f"the number of images must be at least 1, got {num_images}")
+    dataset = trained.load_dataset(data_dir=data_dir, cache_dir=cache_dir)
+    pictures = (
+        pick_pictures(dataset, num_images, seed=seed)
+        if images is None
+        else read_pictures(images, trained.task.trial_size, num_images)
+    )
+    if animate:
+        film = film_info(trained, dataset, pictures, num_views=num_views, seed=seed)
+        write_film(film, file)
+        return film[-1]
+    info = before_after_info(trained, dataset, pictures, num_views=num_views, seed=seed)
+    write_picture(draw_picture(info), file)
+    return info
+
+
 def draw_before_after(run: "Run", entry: "Entry", file: Path, *, num_images: int = 6) -> None:
     """Draw what an entry's trained localizer does to validation images into `file` (.png, .webp, .jpg).
 
     Raises CheckpointError when the run keeps no trained weights of it, DataError when the images are not there, OSError
     when the file cannot be written.
     """
-    from lstn_search.data import load_dataset
-    from lstn_search.visualise_drawing import draw_picture, write_picture
-
-    trained = trained_of_run(run, entry)
-    dataset = load_dataset(**trained.dataset_settings, progress=False)
-    info = before_after_info(trained, dataset, pick_pictures(dataset, num_images))
-    write_picture(draw_picture(info), file)
+    draw_trained(trained_of_run(run, entry), file, num_images=num_images)
 
 
 class _Stage:

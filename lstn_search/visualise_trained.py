@@ -6,14 +6,15 @@ import pickle
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from lstn_search.arch import Arch
 from lstn_search.backbones import build_backbone
-from lstn_search.errors import CheckpointError, LstnError, SettingError
+from lstn_search.data import Dataset, load_dataset
+from lstn_search.errors import CheckpointError, DataError, LstnError, SettingError
 from lstn_search.localizer import Localizer
 from lstn_search.search.folder import checkpoint_file
 from lstn_search.search.ladder import Ladder
@@ -53,7 +54,7 @@ class Trained:
 
     name: str
     source: str
-    """The folder it was read from; empty: trained for the picture."""
+    """Where it was read from, as `--arch` takes it: a run and a trial, or a folder; empty: trained for the picture."""
     task: Task
     localizer: Localizer
     """In eval mode, at the task's trial size."""
@@ -63,6 +64,8 @@ class Trained:
     """On all validation images under the task's view, in percent."""
     snapshots: tuple[Snapshot, ...] = ()
     """In the order of training; the last one is the end of it."""
+    fingerprint: str | None = None
+    """Of the dataset it was trained on, where it was written down."""
 
     @property
     def title(self) -> str:
@@ -72,14 +75,22 @@ class Trained:
         scored = "" if self.val_top1 is None else f"; validation top-1{view} {self.val_top1:.1f} %"
         return f"{self.name} on {task.dataset}, classifier {task.backbone}, {task.trial_size} px{scored}"
 
-    @property
-    def dataset_settings(self) -> dict[str, Any]:
-        """What `load_dataset` takes for the task's images."""
+    def load_dataset(self, *, data_dir: Path | None = None, cache_dir: Path | None = None) -> Dataset:
+        """The task's images; `data_dir` says where they lie now. Raises DataError when they are not there."""
         task = self.task
-        data_dir = Path(task.data_dir) if task.data_dir else None
-        return {
-            "name": task.dataset, "image_size": task.trial_size, "data_dir": data_dir, "split_seed": task.split_seed
-        }  # fmt: skip
+        dataset = load_dataset(
+            task.dataset,
+            image_size=task.trial_size,
+            data_dir=data_dir or (Path(task.data_dir) if task.data_dir else None),
+            split_seed=task.split_seed,
+            cache_dir=cache_dir,
+        )
+        if self.fingerprint not in (None, dataset.fingerprint):
+            raise DataError(
+                f"the images of {task.dataset} have changed since {self.name} was trained; give the folder that holds "
+                "the old ones to --data-dir, or train again"
+            )
+        return dataset
 
     def build_classifier(self, num_classes: int) -> nn.Module:
         """The classifier itself, in eval mode. Raises CheckpointError when it was trained for other classes."""
@@ -106,12 +117,13 @@ def trained_of_run(run: "Run", entry: "Entry") -> Trained:
     file = checkpoint_file(run.folder.checkpoints_in, entry.candidate.arch, max(entry.rung, 0))
     return Trained(
         name=entry.candidate.name,
-        source=str(run.folder.path),
+        source=f"{run.folder.path}:{entry.candidate.name}",
         task=run.folder.settings.task,
         localizer=localizer.requires_grad_(False),
         classifier=classifier,
         val_top1=entry.result.val_top1,
         snapshots=_snapshots(file),
+        fingerprint=run.folder.manifest["data"]["fingerprint"],
     )
 
 

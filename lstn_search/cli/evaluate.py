@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from lstn_search.evaluate import Evaluation, Report
 
-__all__ = ["register"]
+__all__ = ["full_schedule_task", "register", "resolve_eval_arch"]
 
 MANIFEST = "manifest.json"
 
@@ -51,19 +51,19 @@ def eval_command(
         str | None, typer.Option(help="As for search; a RUN brings its own.", show_default=False)
     ] = None,
     data_dir: DataDir = None,
-    image_size: Annotated[int | None, typer.Option(help="Side in px at deployment.  [default: 224]")] = None,
-    trial_size: Annotated[int | None, typer.Option(help="Side in px that is trained on.  [default: 64]")] = None,
-    backbone: Annotated[str | None, typer.Option(help=f"The classifier.  [default: {DEFAULT_BACKBONE}]")] = None,
+    image_size: Annotated[int | None, typer.Option(help="Side in px at deployment.", show_default="224")] = None,
+    trial_size: Annotated[int | None, typer.Option(help="Side in px that is trained on.", show_default="64")] = None,
+    backbone: Annotated[str | None, typer.Option(help="The classifier.", show_default=DEFAULT_BACKBONE)] = None,
     space: Annotated[str, typer.Option(help="Whose seed points --arch may name.")] = "lstn",
     view: ViewName = None,
-    view_strength: Annotated[float | None, typer.Option(help="Scales the view's ranges.  [default: 1]")] = None,
-    protocol: Annotated[str | None, typer.Option(help="recover or paper.  [default: recover]")] = None,
+    view_strength: Annotated[float | None, typer.Option(help="Scales the view's ranges.", show_default="1")] = None,
+    protocol: Annotated[str | None, typer.Option(help="recover or paper.", show_default="recover")] = None,
     epochs: Epochs = None,
     max_epochs: MaxEpochs = None,
     recover_steps: RecoverSteps = None,
     warm_epochs: WarmEpochs = None,
     batch_size: BatchSize = None,
-    seed: Annotated[int | None, typer.Option(help="Of batches, views and weights.  [default: 0]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Of batches, views and weights.", show_default="0")] = None,
     precision: Precision = "auto",
     device: Device = "auto",
     cache_dir: CacheDir = None,
@@ -76,14 +76,14 @@ def eval_command(
 
     By default 2,000 recover steps and 12 joint epochs; the test images are looked at once, at the end.
     """
-    name, chosen, run_task = _resolve(arch, space)
+    name, chosen, run_task = resolve_eval_arch(arch, space)
     given = {
         "dataset": dataset, "data_dir": data_dir, "image_size": image_size, "trial_size": trial_size,
         "backbone": backbone, "view": view, "view_strength": view_strength, "protocol": protocol, "epochs": epochs,
         "max_epochs": max_epochs, "recover_steps": recover_steps, "warm_epochs": warm_epochs,
         "batch_size": batch_size, "seed": seed, "precision": precision, "device": device,
     }  # fmt: skip
-    task = _task(given, run_task)
+    task = full_schedule_task(given, run_task)
     if chosen is not None:
         from lstn_search.cost import cost
 
@@ -112,7 +112,7 @@ def eval_command(
         write_evaluation(out, report, model, bench)
 
 
-def _resolve(text: str, space: str) -> tuple[str, Arch | None, Task | None]:
+def resolve_eval_arch(text: str, space: str) -> tuple[str, Arch | None, Task | None]:
     """The name to print, the architecture (None for none), and the task of the run it comes from, if it does."""
     from lstn_search.space import load_space, resolve_arch
 
@@ -130,7 +130,7 @@ def _resolve(text: str, space: str) -> tuple[str, Arch | None, Task | None]:
     return Path(text).stem, resolve_arch(text, load_space(space)), None
 
 
-def _task(given: dict[str, Any], run_task: Task | None) -> Task:
+def full_schedule_task(given: dict[str, Any], run_task: Task | None, *, command: str = "eval") -> Task:
     """The task: the run's where there is one, changed by what was given, at the full schedule."""
     base = {} if run_task is None else run_task.to_dict()
     for name in FULL_SCHEDULE:
@@ -139,7 +139,7 @@ def _task(given: dict[str, Any], run_task: Task | None) -> Task:
         base = {name: base[name] for name in ("dataset", "data_dir", "image_size", "trial_size", "backbone", "seed")}
     merged = base | {name: value for name, value in given.items() if value is not None}
     if "dataset" not in merged:
-        raise SettingError("eval needs --dataset, unless --arch names a run; for example --dataset glyphs")
+        raise SettingError(f"{command} needs --dataset, unless --arch names a run; for example --dataset glyphs")
     if merged.get("protocol") != "paper":
         merged = FULL_SCHEDULE | merged
     return make_task(**merged)

@@ -1,0 +1,173 @@
+"""The command `show`: what a trained localizer does to images, as a picture or as a film of its training."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from lstn_search.cli.evaluate import full_schedule_task, resolve_eval_arch
+from lstn_search.cli.options import (
+    BatchSize,
+    CacheDir,
+    DataDir,
+    Device,
+    Epochs,
+    MaxEpochs,
+    Precision,
+    RecoverSteps,
+    ViewName,
+    WarmEpochs,
+    check_writable,
+)
+from lstn_search.errors import RunError, SettingError
+from lstn_search.task import DEFAULT_BACKBONE
+
+if TYPE_CHECKING:
+    from lstn_search.visualise import BeforeAfterInfo
+    from lstn_search.visualise_trained import Trained
+
+__all__ = ["register"]
+
+MANIFEST, REPORT = "manifest.json", "report.json"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("show")(show_command)
+
+
+def show_command(
+    trained: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RUN[:WHICH]]",
+            help="A run, and best (the default), knee, max-gflops=X, a name or a number; or what eval --out wrote.",
+            show_default=False,
+        ),
+    ] = None,
+    arch: Annotated[
+        str | None, typer.Option(help="Train this first, as eval would, with the options below.", show_default=False)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help=".png, .webp, .jpg or .gif.", show_default="show-NAME.png")] = None,
+    animate: Annotated[
+        bool, typer.Option("--animate", help="A film of the training, as .gif or .webp; a .gif always is one.")
+    ] = False,
+    images: Annotated[
+        Path | None,
+        typer.Option(help="A folder of image files to show instead of validation images.", show_default=False),
+    ] = None,
+    num_images: Annotated[int | None, typer.Option(help="How many images.", show_default="6, in a film 3")] = None,
+    num_views: Annotated[int, typer.Option(help="Warps of each image, beside the image as it is.")] = 3,
+    seed: Annotated[
+        int | None, typer.Option(help="Of the images and warps shown, and of the training.", show_default=False)
+    ] = None,
+    data_dir: DataDir = None,
+    cache_dir: CacheDir = None,
+    dataset: Annotated[str | None, typer.Option(help="As for eval, like all that follow.", show_default=False)] = None,
+    image_size: Annotated[int | None, typer.Option(help="Side in px at deployment.", show_default="224")] = None,
+    trial_size: Annotated[int | None, typer.Option(help="Side in px that is trained on.", show_default="64")] = None,
+    backbone: Annotated[str | None, typer.Option(help="The classifier.", show_default=DEFAULT_BACKBONE)] = None,
+    space: Annotated[str, typer.Option(help="Whose seed points --arch may name.")] = "lstn",
+    view: ViewName = None,
+    view_strength: Annotated[float | None, typer.Option(help="Scales the view's ranges.", show_default="1")] = None,
+    protocol: Annotated[str | None, typer.Option(help="recover or paper.", show_default="recover")] = None,
+    epochs: Epochs = None,
+    max_epochs: MaxEpochs = None,
+    recover_steps: RecoverSteps = None,
+    warm_epochs: WarmEpochs = None,
+    batch_size: BatchSize = None,
+    precision: Precision = "auto",
+    device: Device = "auto",
+) -> None:
+    """Draw images before and after the transformer, with what the classifier says of both.
+
+    Each image is shown as it is and under warps of the task's view: the input with the frame the transformer looks
+    through, and its output. Validation images, at random, one a class; never test images.
+    """
+    schedule = {
+        "dataset": dataset, "image_size": image_size, "trial_size": trial_size, "backbone": backbone, "view": view,
+        "view_strength": view_strength, "protocol": protocol, "epochs": epochs, "max_epochs": max_epochs,
+        "recover_steps": recover_steps, "warm_epochs": warm_epochs, "batch_size": batch_size,
+    }  # fmt: skip
+    if (trained is None) == (arch is None):
+        raise SettingError("show takes a run, or --arch with a network to train; for example: show runs/demo:best")
+    given = [name for name, value in schedule.items() if value is not None]
+    if arch is None and given:
+        raise SettingError(f"--{given[0].replace('_', '-')} goes with --arch: {trained} brings its own")
+    if out is not None:
+        from lstn_search.visualise_drawing import check_suffix
+
+        animate = animate or out.suffix.lower() == ".gif"
+        check_suffix(out, film=animate)
+        check_writable(out.parent)
+
+    from lstn_search.cli.progress import make_console
+    from lstn_search.visualise import draw_trained
+
+    if arch is None:
+        assert trained is not None
+        parts = _load(trained)
+    else:
+        parts = _train(
+            arch,
+            space,
+            schedule | {"data_dir": data_dir, "seed": seed, "precision": precision, "device": device},
+            cache_dir,
+        )
+    file = out or Path(f"show-{parts.name}.{'gif' if animate else 'png'}")
+    info = draw_trained(
+        parts,
+        file,
+        images=images,
+        num_images=num_images,
+        num_views=num_views,
+        seed=seed or 0,
+        animate=animate,
+        data_dir=data_dir,
+        cache_dir=cache_dir,
+    )
+    make_console().print(_summary(file, info))
+
+
+def _load(text: str) -> "Trained":
+    """What a run or an evaluation left. Raises RunError when the folder holds neither."""
+    from lstn_search.visualise_trained import trained_of_evaluation, trained_of_run
+
+    folder, _, which = text.partition(":")
+    if (Path(folder) / MANIFEST).is_file():
+        from lstn_search.search.run import open_run
+
+        run = open_run(Path(folder))
+        return trained_of_run(run, run.find(which or "best"))
+    if (Path(folder) / REPORT).is_file():
+        return trained_of_evaluation(Path(folder))
+    raise RunError(f"{folder} holds neither a run nor an evaluation; give the folder that search or eval --out wrote")
+
+
+def _train(arch: str, space: str, given: dict[str, Any], cache_dir: Path | None) -> "Trained":
+    """Train an architecture as `eval` would, but for the test."""
+    from rich.console import Console
+
+    from lstn_search.cost import cost
+    from lstn_search.data.cache import default_cache_dir
+    from lstn_search.search.work import prepare
+    from lstn_search.visualise_trained import train_for_show
+
+    name, chosen, run_task = resolve_eval_arch(arch, space)
+    if chosen is None:
+        raise SettingError("--arch none has no transformer, so there is nothing to show; name a network")
+    task = full_schedule_task(given, run_task, command="show --arch")
+    for size in (task.image_size, task.trial_size):
+        cost(chosen, size)  # refuses what cannot be built, before anything is loaded
+    with Console(stderr=True).status("data") as status:
+        bench, warm = prepare(task, cache_dir or default_cache_dir(), status.update)
+        return train_for_show(bench, warm, chosen, name=name, on_stage=status.update)
+
+
+def _summary(file: Path, info: "BeforeAfterInfo") -> str:
+    views = "as it is" if len(info.views) == 1 else f"in {len(info.views)} views"
+    shown = f"{file}: {info.title}; {len(info.images)} image{'' if len(info.images) == 1 else 's'} {views}"
+    if info.num_right is not None:
+        without, right = info.num_right
+        shown = f"{shown}; right in {right} of {len(info.sightings)}, without the warp in {without}"
+    return shown
