@@ -1,5 +1,6 @@
 """The library's door: search, open and export, with plain arguments. Torch is loaded when they are called."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,12 +40,16 @@ def search(
     storage: str | None = None,
     resume: bool = False,
     watcher: "Watcher | None" = None,
+    log: Sequence[str] = (),
 ) -> "Run":
     """Search `space` for the best localization nets within `budget_gflops` (at `task.image_size`); see `Run`.
+
+    `log` may name tensorboard and mlflow: every rung is then logged in the run folder as it ends (docs/tools.md).
 
     Raises LstnError on bad input, before anything is trained.
     """
     from lstn_search.search import driver
+    from lstn_search.search.log import Watchers, make_logs
 
     settings = SearchSettings(
         task=task,
@@ -56,18 +61,19 @@ def search(
         ladder=ladder or space.ladder,
         seed=task.seed,
     )
-    return driver.search(
-        space,
-        settings,
-        Path(out),
-        lambda folder: start_engine(folder, engine),
-        trials=trials,
-        minutes=minutes,
-        resume=resume,
-        retries=retries,
-        storage=storage,
-        watcher=watcher,
-    )
+    with Watchers(watcher, *make_logs(log, space)) as watchers:
+        return driver.search(
+            space,
+            settings,
+            Path(out),
+            lambda folder: start_engine(folder, engine),
+            trials=trials,
+            minutes=minutes,
+            resume=resume,
+            retries=retries,
+            storage=storage,
+            watcher=watchers,
+        )
 
 
 def open_run(path: str | Path) -> "Run":
@@ -171,7 +177,8 @@ def show(
 ) -> "BeforeAfterInfo":
     """Draw what one architecture of a run does to validation images, or to those below `images`, into the file `out`.
 
-    A .gif, or a .webp with `animate`, is a film of its training. Returns the facts of the picture, or of the film's end.
+    A .gif, or a .webp with `animate`, is a film of its training. Returns the facts of the picture, or of the film's
+    end. Raises LstnError on bad input, and when weights, images or a film's snapshots are not there.
     """
     from lstn_search.visualise import draw_trained
     from lstn_search.visualise_trained import trained_of_run
