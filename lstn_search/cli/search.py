@@ -30,6 +30,7 @@ from lstn_search.task import DEFAULT_BACKBONE
 
 if TYPE_CHECKING:
     from lstn_search.search.ladder import Ladder
+    from lstn_search.search.log import RungLog
     from lstn_search.search.settings import SearchSettings
 
 __all__ = ["register"]
@@ -91,6 +92,10 @@ def search_command(
     warm_epochs: WarmEpochs = None,
     batch_size: BatchSize = None,
     seed: Seed = 0,
+    log: Annotated[
+        list[str] | None,
+        typer.Option(help="Also log every rung for tensorboard or mlflow, in the run folder; may be given twice."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The run folder.", show_default="runs/DATASET[-BACKBONE]-BUDGET-SAMPLER-sSEED")
     ] = None,
@@ -133,16 +138,23 @@ def search_command(
         gpus_per_job=gpus_per_job,
     )
     check_budget(settings, loaded)  # before torch is imported: a budget nothing can meet is said at once
+    logs: tuple[RungLog, ...] = ()
+    if log:
+        from lstn_search.search.log import make_logs  # it imports optuna
+
+        logs = make_logs(log, loaded)
     out = out or _default_out(settings)
 
     from lstn_search.cli.progress import SearchProgress, make_console
+    from lstn_search.fidelity import warnings
     from lstn_search.report.tables import front_table
     from lstn_search.search.driver import search
+    from lstn_search.search.log import Watchers
 
     console = make_console()
     progress = SearchProgress(console, trials)
     try:
-        with progress:
+        with progress, Watchers(progress, *logs) as watcher:
             run = search(
                 loaded,
                 settings,
@@ -153,7 +165,7 @@ def search_command(
                 resume=resume,
                 retries=retries,
                 storage=storage,
-                watcher=progress,
+                watcher=watcher,
             )
     except KeyboardInterrupt:
         if progress.run is not None and progress.run.front:
@@ -165,7 +177,7 @@ def search_command(
         console.print("no further network within the budget turned up: the space is exhausted")
     counts = run.folder.manifest["counts"]
     console.print(f"not trained: {counts['rejected']} proposals over budget, {counts['duplicates']} duplicates")
-    for note in run.notes:
+    for note in (*run.notes, *warnings(run)):
         typer.echo(f"warning: {note}", err=True)
     console.print(f"run folder: {out}")
     if run.front:
