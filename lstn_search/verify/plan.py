@@ -81,7 +81,7 @@ def make_plan(
     settings, images = run.folder.settings, run.folder.manifest["data"]
     longest = settings.ladder.epochs[-1] if settings.ladder.epochs else settings.task.epochs
     task = dataclasses.replace(
-        settings.task,
+        run.task,  # in the precision of the search
         epochs=_at_least("epochs", longest, epochs),
         recover_steps=_at_least("recover steps", settings.task.recover_steps, recover_steps),
         data_dir=data_dir or settings.task.data_dir,

@@ -69,14 +69,15 @@ def _pick(verification: Verification) -> str:
 def _optimism(verification: Verification) -> list[str]:
     """The winner's curse, of the architectures that were chosen beside those that were not."""
     groups = {
-        "architectures found": [row for row in verification.finalists if not row.is_seed],
-        "seed points": [row for row in verification.finalists if row.is_seed],
+        ("architecture found", "architectures found"): [row for row in verification.finalists if not row.is_seed],
+        ("seed point", "seed points"): [row for row in verification.finalists if row.is_seed],
     }
     parts = []
     for words, rows in groups.items():
         values = [row.optimism for row in rows if row.optimism is not None]
         if values:
-            parts.append(f"{math.fsum(values) / len(values):+.1f} points for the {len(values)} {words}")
+            mean = math.fsum(values) / len(values)
+            parts.append(f"{mean:+.1f} points for {len(values)} {words[len(values) > 1]}")
     return [f"Validation in the search minus its verified mean: {', '.join(parts)}."] if parts else []
 
 

@@ -14,7 +14,7 @@ def verification_table(verification: Verification) -> Table:
     num = len(verification.complete_seeds)
     table = Table(
         title=f"Verified with {num} fresh seed{'s' * (num != 1)}: mean ± 95 % interval, top-1 %",
-        caption="search: validation in it; gap: closed on test; to …: paired on test, in points",
+        caption="search: validation in it; gap: closed on test; to …: paired, on test",
         box=box.SIMPLE_HEAD,
         title_justify="left",
         caption_justify="left",
@@ -22,7 +22,7 @@ def verification_table(verification: Verification) -> Table:
         caption_style="dim",
         header_style="",
         show_edge=False,
-        padding=(0, 1, 0, 0),
+        padding=0,
         pad_edge=False,
     )
     table.add_column("name", no_wrap=True)

@@ -1,0 +1,204 @@
+"""Runs to verify that cost no training, and trainings that are made up. Imported by name in workers."""
+
+import dataclasses
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from small_search import InlineEngine, make_folder, make_settings
+
+from lstn_search.arch import Arch, Head, Layer
+from lstn_search.results import TrialResult
+from lstn_search.search.engines.base import Ended, Engine, Event, Job, WorkerSetup
+from lstn_search.search.ladder import Ladder
+from lstn_search.search.run import open_run
+from lstn_search.search.study import Study
+from lstn_search.seeding import seed_of
+from lstn_search.space import Space
+from lstn_search.task import Task
+from lstn_search.verify.driver import MakeEngine, verify
+from lstn_search.verify.plan import Contender, Plan, make_plan
+from lstn_search.verify.records import Record
+
+__all__ = [
+    *("DEATHS", "FACTS", "TASK", "TwoSlots", "contender", "evaluation", "inline", "make_run", "plan_of", "pretend"),
+    *("records_of", "scores"),
+]
+
+LADDER = Ladder(epochs=(1, 2))
+DEATHS = "LSTN_TEST_DEATHS"
+"""`NAME:N,...`: the worker is killed in the first N attempts at the job of this name, such as `good 1000`."""
+FACTS = {"fingerprint": "f" * 64, "classes": 6, "train": 360, "val": 120, "test": 60}
+TASK = Task(dataset="glyphs", image_size=48, trial_size=24, recover_steps=60, device="cpu")
+IN_SEARCH = {"good": 62.0, "costly": 60.0, "outside": 50.0}
+"""Validation accuracy of the seed points; what is found has 70, 69, …"""
+
+
+# -- runs ---------------------------------------------------------------------------------------------------------
+
+
+def make_run(path: Path, space: Space, *, found: int = 2, task: Task = TASK) -> Path:
+    """The folder of a search that never trained: its seed points, and `found` architectures a bit above them."""
+    folder = make_folder(path, make_settings(space, task, ladder=LADDER))
+    folder.write_manifest(data=FACTS)
+    study = Study(folder, space)
+    while (candidate := study.ask_seed()) or (study.num_trials < found and (candidate := study.ask())):
+        study.record(candidate, 0, TrialResult(status="ok", corner_error_px=5.0, frozen_top1=30.0, recover_steps=60))
+        top1 = IN_SEARCH.get(candidate.name, 71.0 - study.num_trials)
+        for epochs in LADDER.epochs:
+            study.record(candidate, LADDER.epochs.index(epochs) + 1,
+                         TrialResult(status="ok", val_top1=top1, epochs=epochs))  # fmt: skip
+    return path
+
+
+def scores(name: str, seed: int) -> tuple[float, float]:
+    """A made-up (validation, test) accuracy in percent: always the same for the same name and seed."""
+    base = {"control": 40.0, "oracle": 80.0, "good": 65.0}.get(name, 60.0)
+    rng = np.random.default_rng(seed_of(seed, name))
+    val, test = base + rng.normal(0, 1, 2)
+    return float(val), float(test)
+
+
+def pretend(setup: WorkerSetup, job: Job, say: Callable[[str], None]) -> Ended:
+    """Note the attempt, then die, or make up a training."""
+    with (setup.folder / "attempts").open("a") as file:
+        file.write(f"{job.kind} {job.name}\n")
+    deaths = dict(pair.split(":") for pair in os.environ.get(DEATHS, "").split(",") if pair)
+    if job.attempt <= int(deaths.get(job.name, 0)):
+        os.kill(os.getpid(), signal.SIGKILL)
+    assert job.seed is not None
+    say("pretending")
+    facts: dict[str, object] = {"fingerprint": FACTS["fingerprint"], "device": "cpu", "autocast": False}
+    if job.kind != "prepare":
+        facts["evaluation"] = evaluation(*scores(job.name.split()[0], job.seed))
+    return Ended(job=job, facts=facts)
+
+
+def evaluation(val: float, test: float, **result: Any) -> dict[str, Any]:
+    """As `lstn_search.evaluate.Evaluation` writes it."""
+    measured = TrialResult(**{"status": "ok", "val_top1": val, "epochs": 2, "seconds": 1.0, **result})
+    images = {"top5": 100.0, "num": 60}
+    tested = measured.status != "failed"
+    return {
+        "name": "made up",
+        "params": None,
+        "gflops": None,
+        "result": measured.to_dict(),
+        "test": {"top1": test, **images} if tested else None,
+        "test_clean": {"top1": test + 5, **images} if tested else None,
+    }
+
+
+# -- engines ------------------------------------------------------------------------------------------------------
+
+
+class TwoSlots(InlineEngine):
+    """Two jobs at a time, the first one in is the first one out; notes what was submitted and what ended."""
+
+    num_slots = 2
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        super().__init__(setup)
+        self.log: list[str] = []
+
+    def submit(self, job: Job) -> None:
+        self.log.append(f"+{job.name}")
+        super().submit(job)
+
+    def events(self, timeout: float | None = None) -> Sequence[Event]:
+        self._jobs.reverse()  # the parent runs the last one
+        events = super().events(timeout)
+        self._jobs.reverse()
+        self.log.append(f"-{events[-1].job.name}")
+        return events
+
+
+def inline(
+    cache_dir: Path, run_job: Callable[..., Ended] = pretend, *, made: list[Engine] | None = None, slots: int = 1
+) -> MakeEngine:
+    """What the driver takes: an engine without processes, kept in `made`."""
+
+    def make(task: Task, folder: Path) -> Engine:
+        engine = (TwoSlots if slots == 2 else InlineEngine)(
+            WorkerSetup(task=task, ladder=LADDER, folder=folder, cache_dir=cache_dir)
+        )
+        engine.run_job = run_job  # type: ignore[assignment]
+        if made is not None:
+            made.append(engine)
+        return engine
+
+    return make
+
+
+# -- plans without a run ------------------------------------------------------------------------------------------
+
+
+def contender(name: str, width: int, *, gflops: float, **changes: Any) -> Contender:
+    """An architecture to compare; `width` tells it from others."""
+    arch = Arch(layers=(Layer(out_channels=width, kernel=3),), head=Head(pool_to=2, hidden=0))
+    facts: dict[str, Any] = {
+        "name": name, "number": width, "arch": arch, "gflops": gflops, "params": 100 * width, "over_budget": False,
+        "is_seed": name == "lstn", "is_front_pick": name != "lstn", "searched_top1": 60.0, "searched_epochs": 2,
+        "is_comparable": True,
+    }  # fmt: skip
+    return Contender(**facts | changes)
+
+
+def plan_of(*contenders: Contender, seeds: Iterable[int] = range(1000, 1005), num_images: int = 1200) -> Plan:
+    """A plan for them, cheapest first as they are given."""
+    return Plan(
+        contenders=contenders,
+        task=TASK,
+        seeds=tuple(seeds),
+        budget_gflops=0.03,
+        num_val=num_images,
+        num_test=num_images,
+        fingerprint=str(FACTS["fingerprint"]),
+        command="python cli.py verify RUN",
+    )
+
+
+def records_of(
+    plan: Plan, rows: dict[str, Sequence[tuple[float, float]]], **result: Any
+) -> dict[tuple[str, int], Record]:
+    """Records of made-up (validation, test) accuracies by name, a pair a seed; fewer pairs than seeds: not done."""
+    keys = {"control": "control", "oracle": "oracle"} | {row.name: row.arch.digest for row in plan.contenders}
+    return {
+        (keys[name], seed): Record(
+            key=keys[name], name=name, seed=seed, evaluation=evaluation(*pair, **result), device="cpu"
+        )
+        for name, pairs in rows.items()
+        for seed, pair in zip(plan.seeds, pairs, strict=False)
+    }  # fmt: skip
+
+
+# -- a driver to kill ---------------------------------------------------------------------------------------------
+
+
+def drive(run: str, seeds: str) -> None:
+    """Verify with two real workers and made-up trainings; says when each has ended."""
+    import verify_runs  # not as __main__, which workers cannot import
+
+    from lstn_search.search.engines.local import LocalEngine
+
+    class Says:
+        def on_record(self, record: Record) -> None:
+            print(record.name, record.seed, flush=True)
+
+        def __getattr__(self, name: str) -> Callable[..., None]:
+            return lambda *_: None
+
+    def make(task: Task, folder: Path) -> Engine:
+        setup = WorkerSetup(task=task, ladder=LADDER, folder=folder, cache_dir=folder, num_threads=None)
+        return LocalEngine(setup, 2, verify_runs.pretend)
+
+    plan = make_plan(open_run(Path(run)), seeds=int(seeds))
+    verify(dataclasses.replace(plan), Path(run), make, watcher=Says())  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])
