@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rich.console import Console
-from verify_runs import contender, evaluation, plan_of, records_of
+from verify_jobs import evaluation
+from verify_runs import contender, plan_of, records_of
 
 from lstn_search.errors import RunError
 from lstn_search.verify.outputs import COLUMNS, write_outputs

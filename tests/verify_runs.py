@@ -1,15 +1,12 @@
-"""Runs to verify that cost no training, and trainings that are made up. Imported by name in workers."""
+"""Runs to verify that cost no training, and engines and records for trainings that are made up (verify_jobs.py)."""
 
-import dataclasses
-import os
-import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from small_search import InlineEngine, make_folder, make_settings
+from verify_jobs import FACTS, evaluation, pretend
 
 from lstn_search.arch import Arch, Head, Layer
 from lstn_search.results import TrialResult
@@ -17,22 +14,15 @@ from lstn_search.search.engines.base import Ended, Engine, Event, Job, WorkerSet
 from lstn_search.search.ladder import Ladder
 from lstn_search.search.run import open_run
 from lstn_search.search.study import Study
-from lstn_search.seeding import seed_of
 from lstn_search.space import Space
 from lstn_search.task import Task
 from lstn_search.verify.driver import MakeEngine, verify
 from lstn_search.verify.plan import Contender, Plan, make_plan
 from lstn_search.verify.records import Record
 
-__all__ = [
-    *("DEATHS", "FACTS", "TASK", "TwoSlots", "contender", "evaluation", "inline", "make_run", "plan_of", "pretend"),
-    *("records_of", "scores"),
-]
+__all__ = ["LADDER", "TASK", "TwoSlots", "contender", "inline", "make_run", "plan_of", "records_of"]
 
 LADDER = Ladder(epochs=(1, 2))
-DEATHS = "LSTN_TEST_DEATHS"
-"""`NAME:N,...`: the worker is killed in the first N attempts at the job of this name, such as `good 1000`."""
-FACTS = {"fingerprint": "f" * 64, "classes": 6, "train": 360, "val": 120, "test": 60}
 TASK = Task(dataset="glyphs", image_size=48, trial_size=24, recover_steps=60, device="cpu")
 IN_SEARCH = {"good": 62.0, "costly": 60.0, "outside": 50.0}
 """Validation accuracy of the seed points; what is found has 70, 69, …"""
@@ -53,44 +43,6 @@ def make_run(path: Path, space: Space, *, found: int = 2, task: Task = TASK) -> 
             study.record(candidate, LADDER.epochs.index(epochs) + 1,
                          TrialResult(status="ok", val_top1=top1, epochs=epochs))  # fmt: skip
     return path
-
-
-def scores(name: str, seed: int) -> tuple[float, float]:
-    """A made-up (validation, test) accuracy in percent: always the same for the same name and seed."""
-    base = {"control": 40.0, "oracle": 80.0, "good": 65.0}.get(name, 60.0)
-    rng = np.random.default_rng(seed_of(seed, name))
-    val, test = base + rng.normal(0, 1, 2)
-    return float(val), float(test)
-
-
-def pretend(setup: WorkerSetup, job: Job, say: Callable[[str], None]) -> Ended:
-    """Note the attempt, then die, or make up a training."""
-    with (setup.folder / "attempts").open("a") as file:
-        file.write(f"{job.kind} {job.name}\n")
-    deaths = dict(pair.split(":") for pair in os.environ.get(DEATHS, "").split(",") if pair)
-    if job.attempt <= int(deaths.get(job.name, 0)):
-        os.kill(os.getpid(), signal.SIGKILL)
-    assert job.seed is not None
-    say("pretending")
-    facts: dict[str, object] = {"fingerprint": FACTS["fingerprint"], "device": "cpu", "autocast": False}
-    if job.kind != "prepare":
-        facts["evaluation"] = evaluation(*scores(job.name.split()[0], job.seed))
-    return Ended(job=job, facts=facts)
-
-
-def evaluation(val: float, test: float, **result: Any) -> dict[str, Any]:
-    """As `lstn_search.evaluate.Evaluation` writes it."""
-    measured = TrialResult(**{"status": "ok", "val_top1": val, "epochs": 2, "seconds": 1.0, **result})
-    images = {"top5": 100.0, "num": 60}
-    tested = measured.status != "failed"
-    return {
-        "name": "made up",
-        "params": None,
-        "gflops": None,
-        "result": measured.to_dict(),
-        "test": {"top1": test, **images} if tested else None,
-        "test_clean": {"top1": test + 5, **images} if tested else None,
-    }
 
 
 # -- engines ------------------------------------------------------------------------------------------------------
@@ -181,8 +133,6 @@ def records_of(
 
 def drive(run: str, seeds: str) -> None:
     """Verify with two real workers and made-up trainings; says when each has ended."""
-    import verify_runs  # not as __main__, which workers cannot import
-
     from lstn_search.search.engines.local import LocalEngine
 
     class Says:
@@ -194,10 +144,10 @@ def drive(run: str, seeds: str) -> None:
 
     def make(task: Task, folder: Path) -> Engine:
         setup = WorkerSetup(task=task, ladder=LADDER, folder=folder, cache_dir=folder, num_threads=None)
-        return LocalEngine(setup, 2, verify_runs.pretend)
+        return LocalEngine(setup, 2, pretend)
 
     plan = make_plan(open_run(Path(run)), seeds=int(seeds))
-    verify(dataclasses.replace(plan), Path(run), make, watcher=Says())  # type: ignore[arg-type]
+    verify(plan, Path(run), make, watcher=Says())  # type: ignore[arg-type]
 
 
 if __name__ == "__main__":
