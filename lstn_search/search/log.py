@@ -330,7 +330,7 @@ def make_logs(names: Sequence[str], space: Space) -> tuple[RungLog, ...]:
         try:
             importlib.import_module(MODULES[name])
         except ImportError as error:
-            package = error.name or name
+            package = (error.name or name).partition(".")[0]
             raise SettingError(
                 f"--log {name} needs the package {package}, which is not installed; pip install 'lstn-search[log]'"
             ) from None
