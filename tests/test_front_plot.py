@@ -112,7 +112,7 @@ def rgb(name: str) -> tuple[int, int, int]:
 def test_everything_is_drawn_in_its_colour(tmp_path: Path) -> None:
     draw_front(made_up(30), tmp_path / "full.png")
     drawn = colours(tmp_path / "full.png")
-    wanted = (LIGHT.front, LIGHT.seed, LIGHT.alert, LIGHT.quiet, LIGHT.rung(0, 1))
+    wanted = (LIGHT.front, LIGHT.seed, LIGHT.alert, LIGHT.quiet, LIGHT.rung(0, 0))
     assert all(drawn.get(rgb(colour), 0) > 50 for colour in wanted)
     assert [entry.name for entry in tmp_path.iterdir()] == ["full.png"]
 

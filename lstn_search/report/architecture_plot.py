@@ -1,7 +1,7 @@
 """An architecture drawn layer by layer: `architecture_info` collects the rows, `draw_architecture` draws them."""
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lstn_search.arch import Arch
 from lstn_search.cost import cost
@@ -99,7 +99,11 @@ def _words(arch: Arch, name: str, kind: str, number: int, in_shape: tuple[int, .
 
 
 ROW_INCHES = 0.235
-WIDTH_INCHES = 5.6
+WIDTH_INCHES = 6.0
+X_WORDS, X_MAP, X_SHAPE, X_PARAMS, X_GFLOPS = 14.5, 53.0, 74.0, 84.0, 94.0
+"""Places of the columns, in percent of the width: left edge, centre, and three right edges."""
+MAP_WIDTH = 12.0
+"""Of the image; smaller maps are narrower in proportion."""
 
 
 def draw_architecture(info: ArchitectureInfo, palette: Palette) -> "Figure":
@@ -112,41 +116,36 @@ def draw_architecture(info: ArchitectureInfo, palette: Palette) -> "Figure":
     axes.set_axis_off()
     axes.set_xlim(0, 100)
     axes.set_ylim(num + 2.4, -1.2)
-    colours = {
-        "conv": palette.front,
-        "max-pool": palette.rungs[1],
-        "avg-pool": palette.rungs[1],
-        "linear": palette.seed,
-    }
-    centre, full, small, left = 44.0, 13.0, {"fontsize": 8}, {"va": "center"}
-    axes.text(1, -0.6, info.name, fontsize=10.5, fontweight="bold", **left)
-    axes.text(centre, -0.6, f"map, {info.image_size} px in", ha="center", color=palette.quiet, **small, **left)
-    for x, heading in ((67.5, "shape"), (79.5, "params"), (91.5, "GFLOPs")):
-        axes.text(x, -0.6, heading, ha="right", color=palette.quiet, **small, **left)
-    top = max((row.gflops for row in info.layers), default=0.0)
-    image = LayerInfo(
-        name="image",
-        kind="image",
-        what="",
-        out_shape=(info.in_channels, info.image_size, info.image_size),
-        params=0,
-        gflops=0.0,
-    )
-    for y, row in enumerate((image, *info.layers), start=0):
-        middle = y + 0.4
-        axes.text(1, middle, row.name, **small, **left)
-        axes.text(13, middle, row.what, color=palette.quiet, fontsize=7.5, **left)
-        side = row.out_shape[1] / info.image_size if len(row.out_shape) == 3 else 0.0
-        width = max(full * side, 0.5)
-        axes.barh(middle, width, 0.66, centre - width / 2, color=colours.get(row.kind, palette.rungs[0]), lw=0)
-        axes.text(67.5, middle, "×".join(map(str, row.out_shape)), ha="right", **small, **left)
-        if row is not image:
-            axes.text(79.5, middle, f"{row.params:,}", ha="right", **small, **left)
-            axes.text(91.5, middle, f"{row.gflops:.5f}", ha="right", **small, **left)
-            axes.barh(middle, 7 * row.gflops / top if top else 0, 0.5, 92.5, color=palette.rungs[1], lw=0)
+
+    def say(x: float, y: float, text: str, **style: Any) -> None:
+        axes.text(x, y, text, **{"fontsize": 8, "va": "center", **style})
+
+    def bar(x: float, y: float, width: float, height: float, colour: str) -> None:
+        axes.barh(y, width, height, x, color=colour, lw=0)
+
+    say(1, -0.6, info.name, fontsize=10.5, fontweight="bold")
+    for x, heading in ((X_SHAPE, "shape"), (X_PARAMS, "params"), (X_GFLOPS, "GFLOPs")):
+        say(x, -0.6, heading, ha="right", color=palette.quiet)
+    say(X_MAP, -0.6, "map", ha="center", color=palette.quiet)
+
+    colours = {"conv": palette.front, "linear": palette.seed}
+    top = max(row.gflops for row in info.layers) or 1.0
+    size = info.image_size
+    image = ("image", "", "image", (info.in_channels, size, size))
+    shapes = [image, *((row.name, row.what, row.kind, row.out_shape) for row in info.layers)]
+    for y, (name, what, kind, shape) in enumerate(shapes):
+        say(1, y + 0.4, name)
+        say(X_WORDS, y + 0.4, what, color=palette.quiet, fontsize=7.5)
+        width = max(MAP_WIDTH * shape[1] / size, 0.5) if len(shape) == 3 else 0.5
+        bar(X_MAP - width / 2, y + 0.4, width, 0.66, colours.get(kind, palette.fill))
+        say(X_SHAPE, y + 0.4, "×".join(map(str, shape)), ha="right")
+    for y, row in enumerate(info.layers, start=1):
+        say(X_PARAMS, y + 0.4, f"{row.params:,}", ha="right")
+        say(X_GFLOPS, y + 0.4, f"{row.gflops:.5f}", ha="right")
+        bar(X_GFLOPS + 0.7, y + 0.4, (99.5 - X_GFLOPS - 0.7) * row.gflops / top, 0.5, palette.fill)
     end = num + 1.1
     axes.plot([1, 99.5], [end, end], color=palette.rule, lw=0.8)
-    axes.text(1, end + 0.55, "total", fontweight="bold", **small, **left)
-    for x, total in ((79.5, f"{info.params:,}"), (91.5, f"{info.gflops:.5f}")):
-        axes.text(x, end + 0.55, total, ha="right", fontweight="bold", **small, **left)
+    say(1, end + 0.55, "total", fontweight="bold")
+    say(X_PARAMS, end + 0.55, f"{info.params:,}", ha="right", fontweight="bold")
+    say(X_GFLOPS, end + 0.55, f"{info.gflops:.5f}", ha="right", fontweight="bold")
     return figure

@@ -82,7 +82,7 @@ def marginals_figure(choices: "Sequence[ChoiceInfo]", palette: Palette) -> "Figu
         axes.set_axisbelow(True)
         for x, value in enumerate(choice.values):
             spread = value.spread or 0.0
-            axes.plot([x, x], [value.mean - spread, value.mean + spread], color=palette.rungs[1], lw=1.4)
+            axes.plot([x, x], [value.mean - spread, value.mean + spread], color=palette.fill, lw=1.4)
             axes.plot(
                 x, value.mean, "o", ms=5, color=palette.front, mfc=palette.front if value.num > 1 else palette.paper
             )
@@ -109,7 +109,9 @@ def fidelity_figure(correlations: "Sequence[Correlation]", palette: Palette) -> 
         if row.tau is not None:
             axes.plot(row.tau, y, "o", ms=5, color=colour, mfc=palette.paper if row.low is None else colour)
     axes.axvline(0, color=palette.quiet, lw=0.9)
-    axes.set_yticks(range(len(correlations)), [f"{row.a} | {row.b}, {row.num}" for row in correlations], fontsize=7.5)
+    axes.set_yticks(
+        range(len(correlations)), [f"{row.a} → {row.b}, n = {row.num}" for row in correlations], fontsize=7.5
+    )
     axes.set_ylim(len(correlations) - 0.4, -0.6)
     axes.set_xlim(-1.05, 1.05)
     axes.grid(False, axis="y")
@@ -127,7 +129,7 @@ def theta_figure(info: ThetaInfo, palette: Palette) -> "Figure":
         [p for p in info.points if p not in dead] if len(dead) < 50 else [p for p in info.points if p.status == "ok"]
     )
     groups: list[tuple[str, list[ThetaPoint], str, str]] = [
-        ("searched", [p for p in alive if not (p.is_seed or p.on_front)], "o", palette.rungs[1]),
+        ("searched", [p for p in alive if not (p.is_seed or p.on_front)], "o", palette.fill),
         ("front", [p for p in alive if p.on_front], "o", palette.front),
         ("seed point", [p for p in alive if p.is_seed and not p.on_front], "*", palette.seed),
         ("inert or collapsed", dead, "x", palette.alert),
@@ -139,8 +141,8 @@ def theta_figure(info: ThetaInfo, palette: Palette) -> "Figure":
             axes.scatter(xs, ys, s=area, marker=marker, color=colour, lw=0 if marker != "x" else 1, label=label,
                          rasterized=len(points) > MAX_VECTORS)  # fmt: skip
     axes.axvline(INERT_SPREAD, color=palette.alert, lw=0.9, ls=":")
-    axes.annotate("inert", (INERT_SPREAD, 0.98), xycoords=("data", "axes fraction"), xytext=(-3, 0), ha="right", va="top",
-                  textcoords="offset points", color=palette.alert, fontsize=8.5)  # fmt: skip
+    axes.annotate("inert", (INERT_SPREAD, 0.98), xycoords=("data", "axes fraction"), xytext=(-3, 0), va="top",
+                  ha="right", textcoords="offset points", color=palette.alert, fontsize=8.5)  # fmt: skip
     if any(p.out_of_frame > 0.5 * COLLAPSED_OUT_OF_FRAME for p in info.points):
         axes.axhline(COLLAPSED_OUT_OF_FRAME, color=palette.alert, lw=0.9, ls=":")
     right = max([*(p.spread for p in info.points), 0.05])
@@ -158,7 +160,7 @@ def ledger_figure(info: LedgerInfo, palette: Palette) -> "Figure":
     stages = [stage for stage in info.stages if stage.seconds > 0]
     figure, axes = make_figure(WIDTH, 0.5 + 0.3 * len(stages))
     bare(axes)
-    colours = [palette.alert if stage.name.startswith("failed") else palette.rungs[1] for stage in stages]
+    colours = [palette.alert if stage.name.startswith("failed") else palette.fill for stage in stages]
     axes.barh(range(len(stages)), [stage.seconds for stage in stages], height=0.62, color=colours)
     for y, stage in enumerate(stages):
         share = 100 * stage.seconds / info.seconds

@@ -46,10 +46,11 @@ def commands_info(run: "Run") -> CommandsInfo:
     num_trials = max(sum(not entry.candidate.is_seed for entry in run.entries), 1)
     words, notes = _search_words(settings, num_trials, run.folder.manifest.get("storage"))
     line = f"python cli.py search {shlex.join(words)} --out"
+    best = shlex.quote(f"{run.folder.path}:best")
     others = [
         ("retrain the front and the seed points with fresh seeds", f"python cli.py verify {where}"),
         ("see whether the rungs rank", f"python cli.py fidelity {where}"),
-        ("train the best longer, and test it once", f"python cli.py eval --arch {shlex.quote(f'{run.folder.path}:best')}"),
+        ("train the best longer, and test it once", f"python cli.py eval --arch {best}"),
         ("get the best as one Python file", f"python cli.py export {where} --out DIR"),
         ("draw this page again", f"python cli.py report {where}"),
     ]  # fmt: skip

@@ -132,9 +132,9 @@ def front_figure(info: FrontInfo, palette: Palette, *, width: float = 8.0, heigh
     axes.set_title(info.title, fontsize=10.5, loc="left", pad=18)
     _draw_references(axes, info, palette)
     _draw_points(axes, info, palette)
-    _label_points(figure, axes, info, palette)
     if info.points:
         figure.legend(loc="outside lower center", ncols=3, fontsize=8.5, handletextpad=0.3)
+    _label_points(figure, axes, info, palette)
     return figure
 
 
@@ -159,7 +159,7 @@ def _draw_points(axes: "Axes", info: FrontInfo, palette: Palette) -> None:
     groups: list[tuple[str, list[PlotPoint], dict[str, Any]]] = []
     for rung, epochs in enumerate(schedules):
         colour = palette.rung(rung, len(schedules) - 1)
-        style = _ring(colour, 14) if epochs == 0 else _dot(colour, 20)
+        style = _ring(colour, 14) if epochs == 0 else _dot(colour, 14 + 4 * rung)
         name = "recovered only, frozen classifier" if epochs == 0 else f"{epochs} joint epochs"
         groups.append((name, [p for p in others if p.epochs == epochs], style))
     groups += [

@@ -88,7 +88,8 @@ class HeadlineInfo:
         assert best.accuracy is not None and best.gflops and lstn.gflops
         difference = best.accuracy - lstn.accuracy
         cost = _times(lstn.gflops / best.gflops)
-        beside = f"{difference:+.1f} points beside L-STN ({lstn.accuracy:.1f} %), {cost}"
+        way = "above" if difference >= 0 else "below"
+        beside = f"{abs(difference):.1f} points {way} L-STN ({lstn.accuracy:.1f} %), {cost}"
         unequal = "" if best.epochs == lstn.epochs else f", which has {lstn.epochs} joint epochs, not {best.epochs}"
         return f"{found}: {beside}{unequal}."
 
@@ -101,7 +102,8 @@ class HeadlineInfo:
         )
         return (
             f"n = {_count(self.num_seeds, 'seed point')} and {_count(self.num_trials, 'searched architecture')}{dead}; "
-            f"one training each, seed {self.seed}; {self.hardware}; {wall}, {duration(self.trained_seconds)} of training."
+            f"one training each, seed {self.seed}; {self.hardware}; {wall}, {duration(self.trained_seconds)} of "
+            "training."
         )
 
 
@@ -158,7 +160,7 @@ def duration(seconds: float) -> str:
     """Seconds in words: `41 s`, `39 min 42 s`, `2 h 05 min`."""
     whole = round(seconds)
     if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
     minutes = round(seconds / 60)

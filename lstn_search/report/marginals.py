@@ -128,6 +128,7 @@ def _importances(measured: list[tuple[Proposal, float]]) -> dict[str, float]:
     import optuna
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # as everywhere here: not for users
     study = optuna.create_study(direction="minimize")
     with warnings.catch_warnings(action="ignore"):  # it warns of values with a single network; the table shows n
         study.add_trials(

@@ -110,7 +110,7 @@ def _sections(
 ) -> Iterator[Section]:
     """The sections, in the order of the page."""
     from lstn_search.fidelity import fidelity_info
-    from lstn_search.report import sections
+    from lstn_search.report import record_sections, sections
 
     history = read_history(run)
     yield sections.front_section(front_info(run, verification), headline, commands, pictures)
@@ -119,12 +119,12 @@ def _sections(
     yield sections.architecture_section(run, headline, pictures)
     yield sections.choices_section(marginals_info(run, history), pictures)
     yield sections.fidelity_section(fidelity_info(run), run, pictures)
-    yield sections.theta_section(theta_info(run), pictures)
-    yield sections.ledger_section(ledger_info(run, history), pictures)
-    yield sections.pictures_section(run, pictures)
-    yield sections.trials_section(run)
-    yield sections.manifest_section(run)
-    yield sections.commands_section(commands)
+    yield record_sections.theta_section(theta_info(run), pictures)
+    yield record_sections.ledger_section(ledger_info(run, history), pictures)
+    yield record_sections.pictures_section(run, pictures)
+    yield record_sections.trials_section(run)
+    yield record_sections.manifest_section(run)
+    yield record_sections.commands_section(commands)
 
 
 def _title(headline: HeadlineInfo) -> str:

@@ -21,7 +21,9 @@ class Palette:
     quiet: str
     """Second to ink: axes, references."""
     rule: str
-    """Grid lines, and bars of no importance."""
+    """Grid lines."""
+    fill: str
+    """Bars and points that stand for no group."""
     front: str
     seed: str
     alert: str
@@ -41,22 +43,24 @@ LIGHT = Palette(
     ink="#1b1f24",
     quiet="#444444",
     rule="#d8dce0",
+    fill="#7b848d",
     front="#1f5fa8",
     seed="#c96f14",
     alert="#b3261e",
     verified="#1d7a52",
-    rungs=("#c4c9cf", "#5c646d"),
+    rungs=("#b4bac1", "#2b3138"),
 )
 DARK = Palette(
     paper="#14171a",
     ink="#e6e8ea",
     quiet="#b4babf",
     rule="#353b41",
+    fill="#8b949c",
     front="#6ea8e6",
     seed="#e79a4b",
     alert="#f08379",
     verified="#5cc298",
-    rungs=("#4a525a", "#aab2ba"),
+    rungs=("#59626b", "#dde1e4"),
 )
 
 
@@ -65,7 +69,7 @@ def drawing(palette: Palette) -> Iterator[None]:
     """Within it, Matplotlib draws in the colours of `palette`."""
     import matplotlib
 
-    style: dict[str, Any] = {
+    style: Any = {
         "font.size": 9.0,
         "text.color": palette.ink,
         "text.parse_math": False,  # a dollar in somebody's path is a dollar

@@ -43,12 +43,12 @@ def draw_picture(name: str, alt: str, draw: Draw, folder: Path) -> Picture:
     Raises OSError when the file cannot be written.
     """
     with drawing(LIGHT):
-        figure = draw(LIGHT)
+        figure = _laid_out(draw(LIGHT))
         files = {kind: save_figure(figure, kind) for kind in ("png", "svg")}
     write_atomically(folder / f"{name}.png", files["png"])
     kind = min(files, key=lambda kind: len(files[kind]))
     with drawing(DARK):
-        dark = save_figure(draw(DARK), kind)
+        dark = save_figure(_laid_out(draw(DARK)), kind)
     width, height = (round(PX_PER_INCH * inches) for inches in figure.get_size_inches())
     return Picture(name=name, alt=alt, light=_uri(files[kind], kind), dark=_uri(dark, kind), width=width, height=height)
 
@@ -61,8 +61,16 @@ def save_figure(figure: "Figure", kind: str) -> bytes:
     return buffer.getvalue()
 
 
+def _laid_out(figure: "Figure") -> "Figure":
+    """The figure with everything in its place for good: to lay it out takes longer than to draw it."""
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")
+    return figure
+
+
 def load_picture(file: Path, alt: str) -> Picture:
-    """An image file for a page; large ones become WebP. It is shown at half its size in pixels, so that it is sharp."""
+    """An image file for a page; large ones become WebP."""
     from PIL import Image
 
     content, kind = file.read_bytes(), "png"
@@ -72,7 +80,7 @@ def load_picture(file: Path, alt: str) -> Picture:
             buffer = io.BytesIO()
             image.convert("RGB").save(buffer, format="WEBP", quality=85)
             content, kind = min((content, "png"), (buffer.getvalue(), "webp"), key=lambda pair: len(pair[0]))
-    return Picture(name=file.stem, alt=alt, light=_uri(content, kind), dark=None, width=width // 2, height=height // 2)
+    return Picture(name=file.stem, alt=alt, light=_uri(content, kind), dark=None, width=width, height=height)
 
 
 def _uri(content: bytes, kind: str) -> str:

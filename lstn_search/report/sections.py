@@ -1,7 +1,9 @@
-"""The sections of a report: facts to sentences, tables and pictures, and what is missing with its cure."""
+"""The sections of a report about its results: facts to sentences, tables and pictures, and what is missing.
 
-import dataclasses
-import json
+The sections about what the search did and left are in record_sections.py.
+"""
+
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,39 +15,27 @@ from lstn_search.report.commands import CommandsInfo
 from lstn_search.report.front_plot import FrontInfo, front_figure
 from lstn_search.report.growth import GrowthInfo
 from lstn_search.report.headline import HeadlineInfo, Standing, duration, lstn_arch
-from lstn_search.report.ledger import LedgerInfo
 from lstn_search.report.marginals import MarginalsInfo
-from lstn_search.report.picture import Picture, draw_picture, load_picture
-from lstn_search.report.rows import COLUMNS, trial_rows
+from lstn_search.report.picture import draw_picture
 from lstn_search.report.section import Cell, Missing, Section, Table, make_table, number
-from lstn_search.report.theta import ThetaInfo
 
 if TYPE_CHECKING:
     from lstn_search.fidelity import FidelityInfo
-    from lstn_search.search.entries import Entry
     from lstn_search.search.run import Run
     from lstn_search.verify.result import Finalist, Verification
 
 __all__ = [
     "architecture_section",
     "choices_section",
-    "commands_section",
     "fidelity_section",
     "front_section",
     "growth_section",
-    "ledger_section",
-    "manifest_section",
-    "pictures_section",
     "standings_table",
-    "theta_section",
-    "trials_section",
     "verified_section",
 ]
 
 MAX_PANELS = 8
 """Choices drawn; all are in the table."""
-MAX_NAMED = 50
-"""Dead and failed architectures named; all are in the table of all trials."""
 
 
 def front_section(info: FrontInfo, headline: HeadlineInfo, commands: CommandsInfo, folder: Path) -> Section:
@@ -56,14 +46,17 @@ def front_section(info: FrontInfo, headline: HeadlineInfo, commands: CommandsInf
         between = f"from {ends[0]} to {ends[1]}" if len(front) > 1 else f"only {ends[0]}"
         sentence = f"{len(front)} of {len(info.points)} measured architectures stand on the front, {between}."
     else:
-        sentence = "No architecture stands on the front: to stand there it must be jointly trained, alive, and within the budget."
+        sentence = (
+            "No architecture stands on the front: for that it must be jointly trained, alive, and within the budget."
+        )
     missing = [] if front else [Missing(what="The front is empty.", command=commands.resume.line)]
     if headline.control is None:
         missing.append(Missing(what="Control and oracle have not been trained.", command=commands.resume.line))
     alt = (
         f"Accuracy against GFLOPs, a point an architecture, coloured by joint epochs; the budget is a line. {sentence}"
     )
-    picture = draw_picture("front", alt, lambda palette: front_figure(info, palette, width=7.2, height=5.0), folder)
+    picture = draw_picture("front", alt, lambda palette: front_figure(info, palette, width=7.2, height=5.4), folder)
+    caption = "The front, cheapest first; then seed points, control and oracle"
     return Section(
         key="front",
         title="The front",
@@ -71,22 +64,24 @@ def front_section(info: FrontInfo, headline: HeadlineInfo, commands: CommandsInf
         notes=("Up and to the left is better. Points of fewer epochs stopped on a lower rung and are not comparable.",),
         missing=tuple(missing),
         pictures=(picture,) if info.points else (),
-        tables=(standings_table("The front, cheapest first; then seed points, control and oracle", headline, [*front, *seeds]),),
-    )  # fmt: skip
+        tables=(standings_table(caption, headline, [*front, *seeds]),),
+    )
 
 
 def standings_table(caption: str, headline: HeadlineInfo, rows: Sequence[Standing]) -> Table:
     """Architectures, control and oracle, a row each."""
     all_rows = [*rows, *(row for row in (headline.control, headline.oracle) if row is not None)]
     upright = [] if headline.view == "none" else ["#upright %"]
-    headings = " | ".join(["name", "", "#GFLOPs", "#params", "#epochs", "#top-1 %", "#gap closed %", *upright])
-    cells = [
-        (row.name, _role(row), number(row.gflops, 5), number(row.params, 0), number(row.epochs, 0), number(row.accuracy),
-         number(row.gap_closed, 0), *([number(row.upright)] if upright else []))
-        for row in all_rows
-    ]  # fmt: skip
+    headings = " | ".join(["name", "#top-1 %", "#gap closed %", "#GFLOPs", "#params", *upright, "#epochs", "role"])
     best = headline.best.name if headline.best else None
-    return make_table(caption, headings, cells, strong=[i for i, row in enumerate(all_rows) if row.name == best])
+    strong = [i for i, row in enumerate(all_rows) if row.name == best]
+    return make_table(caption, headings, [_standing_cells(row, headline) for row in all_rows], strong=strong)
+
+
+def _standing_cells(row: Standing, headline: HeadlineInfo) -> tuple[Cell | str, ...]:
+    upright = [] if headline.view == "none" else [number(row.upright)]
+    return (row.name, number(row.accuracy), number(row.gap_closed, 0), number(row.gflops, 5), number(row.params, 0),
+            *upright, number(row.epochs, 0), _role(row))  # fmt: skip
 
 
 def _role(row: Standing) -> str:
@@ -101,12 +96,14 @@ def verified_section(verification: "Verification | None", run: "Run", folder: Pa
     """What retraining with fresh seeds said; without it, that the values are of one seed."""
     title = "Verified with fresh seeds"
     if verification is None or not verification.finalists:
-        what = "Not verified: these values are of one seed, and those of the front over-estimated, since it was chosen by them."
+        what = "Not verified: these values are of one seed, and over-estimated, since the front was chosen by them."
         return Section(
             key="verified",
             title=title,
             sentence=what,
-            missing=(Missing(what="To know better:", command=f"python cli.py verify {run.folder.path}"),),
+            missing=(
+                Missing(what="To know better:", command=f"python cli.py verify {shlex.quote(str(run.folder.path))}"),
+            ),
         )
     seeds = len(verification.complete_seeds)
     sentence = f"The finalists and references retrained with {seeds} fresh seed{'s' * (seeds != 1)}"
@@ -118,7 +115,9 @@ def verified_section(verification: "Verification | None", run: "Run", folder: Pa
         folder,
     )
     rows = verification.rows
-    headings = "name | #GFLOPs | #params | #seeds | #searched % | #validation % | 95 % | #test % | 95 % | #gap closed % | verdicts"
+    headings = (
+        "name | #GFLOPs | #params | #seeds | #searched % | #validation % | 95 % | #test % | 95 % | #gap % | verdicts"
+    )
     table = make_table(
         "Mean top-1 under the view over the seeds, with Student's t intervals; test images are looked at here only",
         headings,
@@ -156,8 +155,8 @@ def growth_section(info: GrowthInfo, folder: Path) -> Section:
     )
     accuracy, gflops = info.reference
     note = (
-        f"Measured from the reference point {accuracy:.1f} % and {gflops:g} GFLOPs: the control after its shortest joint "
-        f"training, and the budget. As an area: {last.hypervolume:.5f} points × GFLOPs."
+        f"Measured from the reference point {accuracy:.1f} % and {gflops:g} GFLOPs: the control after its shortest "
+        f"joint training, and the budget. As an area: {last.hypervolume:.5f} points × GFLOPs."
     )
     picture = draw_picture(
         "growth", f"Hypervolume against seconds of training. {sentence}",
@@ -215,7 +214,10 @@ def choices_section(info: MarginalsInfo, folder: Path) -> Section:
     shown = [choice for choice in info.choices if len(choice.values) > 1 and choice.num >= info.num / 2][:MAX_PANELS]
     first = info.choices[0]
     by = "PED-ANOVA" if first.importance is not None else "the share of variance each explains alone"
-    sentence = f"Of {info.num} searched architectures: by {by}, what mattered most was {first.name}; the measure is the {info.measure}."
+    sentence = (
+        f"Over {info.num} searched architectures, what mattered most by {by} was {first.name}; the measure is the "
+        f"{info.measure}."
+    )
     picture = draw_picture(
         "choices",
         "For each important choice: mean accuracy at rung 0 and its standard deviation, a dot a value.",
@@ -231,11 +233,13 @@ def choices_section(info: MarginalsInfo, folder: Path) -> Section:
         for choice in info.choices
         for value in choice.values
     ]
+    importance_headings = "choice | #n | #PED-ANOVA % | #explained %"
+    value_headings = "choice | value | #n | #mean % | #st. dev. | #best %"
     notes = (
-        "Dots: mean; lines: one standard deviation; below each value, how many networks have it. A sampler prefers what "
-        "did well, so choices are not drawn independently: this describes the search, it does not prove effects.",
-        "PED-ANOVA: what tells the best quarter from all, in percent of all choices. Explained: epsilon squared, the share "
-        "of variance one choice explains by itself; 0 or less is what chance gives.",
+        "Dots: mean, hollow for a single network; lines: one standard deviation; below each value, how many networks "
+        "have it. A sampler prefers what did well: this describes the search and does not prove effects.",
+        "PED-ANOVA: what tells the best quarter from all, in percent of all choices. Explained: epsilon squared, the "
+        "share of variance one choice explains by itself; 0 or less is what chance gives.",
     )
     return Section(
         key="choices",
@@ -244,10 +248,10 @@ def choices_section(info: MarginalsInfo, folder: Path) -> Section:
         notes=notes,
         pictures=(picture,) if shown else (),
         tables=(
-            make_table("Importance of each choice", "choice | #n | #PED-ANOVA % | #explained %", importances, folded=True),
-            make_table("Accuracy at rung 0 by value", "choice | value | #n | #mean % | #st. dev. | #best %", values, folded=True),
+            make_table("Importance of each choice", importance_headings, importances, folded=True),
+            make_table("Accuracy at rung 0 by value", value_headings, values, folded=True),
         ),
-    )  # fmt: skip
+    )
 
 
 def fidelity_section(info: "FidelityInfo", run: "Run", folder: Path) -> Section:
@@ -256,10 +260,10 @@ def fidelity_section(info: "FidelityInfo", run: "Run", folder: Path) -> Section:
     trusted = sum(row.verdict == "trust it" for row in found)
     doubtful = sum(row.is_doubtful for row in found)
     sentence = (
-        f"Of {len(found)} pairs of measures, {trusted} can be trusted to rank alike and {doubtful} not; the rest have too "
-        "few architectures or too wide an interval to say more than a hint."
+        f"Of {len(found)} pairs of measures, {trusted} can be trusted to rank alike and {doubtful} cannot; of the "
+        "others there are too few architectures to say more than a hint."
     )
-    command = f"python cli.py fidelity {run.folder.path} --deployment 8"
+    command = f"python cli.py fidelity {shlex.quote(str(run.folder.path))} --deployment 8"
     missing = (
         ()
         if info.deployment
@@ -285,115 +289,4 @@ def fidelity_section(info: "FidelityInfo", run: "Run", folder: Path) -> Section:
         missing=missing,
         pictures=(picture,),
         tables=(make_table("Kendall's tau with its 95 % bootstrap interval", headings, rows, folded=True),),
-    )
-
-
-def theta_section(info: ThetaInfo, folder: Path) -> Section:
-    """The health of theta, the dead by name."""
-    title = "The health of theta"
-    dead = [row for row in info.dead if row.status != "failed"]
-    failed = len(info.dead) - len(dead)
-    sentence = f"{len(info.points)} localizers have a theta to look at; {len(dead)} are dead, {failed} failed to train."
-    note = (
-        "Spread: standard deviation of theta over the validation images (0: the same warp for every image). Outside: "
-        "sampling points that miss the image. Scale: above 1 the transformer zooms out. Determinant: negative is mirrored."
-    )
-    pictures: tuple[Picture, ...] = ()
-    if info.points:
-        alt = f"Spread of theta against the share of sampling points outside the image. {sentence}"
-        pictures = (draw_picture("theta", alt, lambda palette: charts.theta_figure(info, palette), folder),)
-    tables = []
-    if info.dead:
-        rows = [(row.name, row.status, number(row.rung, 0), row.reason) for row in info.dead[:MAX_NAMED]]
-        more = "" if len(info.dead) <= MAX_NAMED else f", the first {MAX_NAMED} of {len(info.dead)}"
-        tables.append(make_table(f"Dead or failed{more}", "name | what | #rung | reason", rows))
-    named = [row for row in info.points if row.on_front or row.is_seed]
-    if named:
-        cells = [(row.name, row.status if row.status != "ok" else "alive", number(row.spread, 3),
-                  number(100 * row.out_of_frame), number(row.scale, 2), number(row.determinant, 2)) for row in named]  # fmt: skip
-        headings = "name | theta | #spread | #outside % | #scale | #determinant"
-        tables.append(make_table("Front and seed points", headings, cells, folded=bool(info.dead)))
-    return Section(key="theta", title=title, sentence=sentence, notes=(note,), pictures=pictures, tables=tuple(tables))
-
-
-def ledger_section(info: LedgerInfo, folder: Path) -> Section:
-    """Where the compute went."""
-    wall = "" if info.wall_seconds is None else f" in {duration(info.wall_seconds)} of wall time"
-    sentence = (
-        f"{duration(info.seconds)} of training{wall}; {info.front_share:.0f} % of it went into the architectures that "
-        "stand on the front now."
-    )
-    pictures: tuple[Picture, ...] = ()
-    if info.seconds > 0:
-        draw = lambda palette: charts.ledger_figure(info, palette)  # noqa: E731
-        pictures = (draw_picture("ledger", f"Seconds of training by stage. {sentence}", draw, folder),)
-    rows = [(s.name, number(s.num, 0), number(s.seconds, 1), number(100 * s.seconds / info.seconds if info.seconds else 0),
-             s.note) for s in info.stages]  # fmt: skip
-    rows.append(("total", number(None), number(info.seconds, 1), number(100), ""))
-    table = make_table("The ledger", "stage | #number | #seconds | #% | note", rows, strong=[len(rows) - 1])
-    return Section(key="ledger", title="Where the compute went", sentence=sentence, pictures=pictures, tables=(table,))
-
-
-def pictures_section(run: "Run", folder: Path) -> Section:
-    """What the best localizer and L-STN do to validation images, as far as weights and images are there."""
-    title = "Before and after"
-    lstn = next((entry for entry in run.entries if entry.candidate.arch == lstn_arch()), None)
-    wanted: list[Entry] = [*run.front[-1:], *([lstn] if lstn is not None and lstn not in run.front[-1:] else [])]
-    pictures, missing = [], []
-    for entry in wanted:
-        name = entry.candidate.name
-        file = folder / f"before-after-{entry.candidate.number}.png"
-        try:
-            from lstn_search.visualise import draw_before_after
-
-            folder.mkdir(parents=True, exist_ok=True)
-            draw_before_after(run, entry, file)
-        except LstnError as error:
-            missing.append(
-                Missing(what=f"{name}: {error}", command=f"python cli.py show --arch {run.folder.path}:{name}")
-            )
-            continue
-        alt = f"Validation images before and after the transformer of {name}, with the classifier's predictions."
-        pictures.append(load_picture(file, alt))
-    names = " and ".join(entry.candidate.name for entry in wanted)
-    sentence = f"What the transformer of {names} does to validation images, and what the classifier then says."
-    if not wanted:
-        sentence = "There is no trained localizer on the front to look through yet."
-    return Section(key="pictures", title=title, sentence=sentence, missing=tuple(missing), pictures=tuple(pictures))
-
-
-def trials_section(run: "Run") -> Section:
-    """Every architecture, for the script to show."""
-    columns = [dict(zip(("name", "digits", "title"), column, strict=True)) for column in COLUMNS]
-    return Section(
-        key="trials",
-        title="Every architecture",
-        sentence=f"All {len(run.entries):,} that were trained, at their highest rung; a click on a heading sorts, words filter.",
-        data={"columns": columns, "rows": trial_rows(run)},
-    )  # fmt: skip
-
-
-def manifest_section(run: "Run") -> Section:
-    """The manifest, letter by letter but for the epochs of the references."""
-    manifest = dict(run.folder.manifest)
-    manifest["references"] = {
-        name: [dataclasses.replace(result, history=()).to_dict() for result in getattr(run.references, name)]
-        for name in ("control", "oracle")
-    }
-    return Section(
-        key="manifest",
-        title="The manifest",
-        sentence="Settings, seeds, versions, hash of the images and hardware, as the search wrote them down.",
-        text=json.dumps(manifest, indent=2, ensure_ascii=False),
-    )
-
-
-def commands_section(info: CommandsInfo) -> Section:
-    """The commands to reproduce."""
-    return Section(
-        key="commands",
-        title="The commands",
-        sentence="What makes this run again, and what goes on from it; in the folder that holds cli.py.",
-        notes=info.notes,
-        commands=(info.search, info.resume, *info.others),
     )

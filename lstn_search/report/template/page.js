@@ -18,7 +18,7 @@ function ordered(rows, valueOf, direction) {
 function makeSortable(th, sort) {
   const button = document.createElement("button");
   button.type = "button";
-  button.textContent = th.textContent || "role";
+  button.textContent = th.textContent;
   th.replaceChildren(button);
   button.addEventListener("click", () => {
     const first = th.classList.contains("n") ? -1 : 1; // numbers: the largest first
