@@ -10,14 +10,15 @@
 Importing it costs no import of torch: `search`, `export`, `open_run` and `verify` load torch when they are called.
 """
 
-# The functions search, export, fidelity, verify and cost share their names with rooms of the package. A room is bound to
+# The functions search, export, fidelity, report, verify and cost share their names with rooms of the package. A room is bound to
 # its name when it is first loaded, so all of them are loaded before the functions take the names.
 import lstn_search.cost
 import lstn_search.export
 import lstn_search.fidelity
+import lstn_search.report
 import lstn_search.search
 import lstn_search.verify  # noqa: F401
-from lstn_search.api import export, fidelity, open_run, search, show, verify
+from lstn_search.api import export, fidelity, open_run, report, search, show, verify
 from lstn_search.arch import Arch, Head, Layer
 from lstn_search.cost import Cost, cost
 from lstn_search.errors import LstnError
@@ -43,6 +44,7 @@ __all__ = [
     "fidelity",
     "load_space",
     "open_run",
+    "report",
     "search",
     "show",
     "verify",

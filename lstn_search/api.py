@@ -13,13 +13,14 @@ from lstn_search.task import Task
 if TYPE_CHECKING:
     from lstn_search.export.proof import Proof
     from lstn_search.fidelity import FidelityInfo
+    from lstn_search.report.page import WrittenReport
     from lstn_search.search.driver import Watcher
     from lstn_search.search.run import Run
     from lstn_search.verify.driver import Watcher as VerifyWatcher
     from lstn_search.verify.result import Verification
     from lstn_search.visualise import BeforeAfterInfo
 
-__all__ = ["export", "fidelity", "open_run", "search", "show", "verify"]
+__all__ = ["export", "fidelity", "open_run", "report", "search", "show", "verify"]
 
 DEFAULT_ENGINE = EngineOptions()
 
@@ -161,6 +162,16 @@ def verify(
         retries=retries,
         watcher=watcher,
     )
+
+
+def report(run: "Run", out: str | Path | None = None) -> "WrittenReport":
+    """Write a run as one HTML page, report.html, into the folder `out` (by default the run's), its pictures in report/.
+
+    Raises RunError when the folder cannot be written.
+    """
+    from lstn_search.report import page
+
+    return page.report(run, None if out is None else Path(out))
 
 
 def show(
