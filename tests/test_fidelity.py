@@ -203,6 +203,12 @@ def test_a_rung_that_few_have_reached_is_not_the_longest_schedule(plant: Callabl
     assert {c.verdict for c in info.correlations if c.b == "accuracy after 6 epochs"} == {"too few to say"}
 
 
+def test_recover_is_no_schedule_where_anything_was_trained_jointly(plant: Callable[..., Run]) -> None:
+    info = fidelity_info(plant([float(i) for i in range(9)], [50.0, 60.0] + [None] * 7))
+    assert info.longest == "accuracy after 2 epochs"
+    assert {(c.num, c.verdict) for c in info.correlations} == {(2, "too few to say")}
+
+
 def test_a_search_whose_rungs_do_not_rank_says_so(plant: Callable[..., Run]) -> None:
     errors, accuracies = noisy(60, 1e9, seed=2)
     run = plant([error + 10 for error in errors], accuracies, eta=1, sampler="random")

@@ -107,7 +107,7 @@ def measure_deployment(
 
 def spread_over(num: int, seed: int) -> list[int]:
     """The positions 0 to num - 1 in an order of which every beginning is spread evenly: a scrambled Halton sequence."""
-    from scipy.stats.qmc import Halton
+    from scipy.stats.qmc import Halton  # type: ignore[import-untyped]
 
     sequence = Halton(d=1, scramble=True, rng=seed)
     order: dict[int, None] = {}

@@ -1,7 +1,7 @@
 """The rank correlations of a run, and what they say about it. No torch here.
 
 Compared are every pair of rungs, and the cost of an architecture against the longest schedule available: the highest
-rung that at least `MIN_ARCHITECTURES` architectures have reached (the highest of all, if none has so many).
+joint rung that at least `MIN_ARCHITECTURES` architectures have reached (the highest of all, if none has so many).
 
 Left out are seed points over the budget: a search never has to rank them, and they lie far from what it does rank.
 Seed points within it count; they climb whatever their score, so they are the only ones not chosen for being good.
@@ -91,7 +91,8 @@ def fidelity_info(run: Run, *, seed: int = 0) -> FidelityInfo:
     entries = [entry for entry in run.entries if entry.results and not entry.candidate.over_budget]
     rungs, costs = _measures_of_rungs(settings, entries), _measures_of_cost(entries)
     scores = scores_of(settings, entries)
-    top = highest_rung({rung: len(score.values) for rung, score in scores.items()})
+    counts = {rung: len(score.values) for rung, score in scores.items() if score.values}
+    top = highest_rung({rung: num for rung, num in counts.items() if rung > 0} or counts)
     longest = None if top is None else scores[top]
     pairs = [(a, b) for a, b in itertools.combinations(rungs, 2) if a.rung != b.rung and b.values]
     if longest is not None:

@@ -95,7 +95,7 @@ def correlate(
     More must mean better on both sides. The interval needs `MIN_ARCHITECTURES`.
     """
     import numpy as np
-    from scipy.stats import kendalltau
+    from scipy.stats import kendalltau  # type: ignore[import-untyped]
 
     both = sorted(a_values.keys() & b_values.keys())
     a_N, b_N = (np.array([values[key] for key in both], dtype=float) for values in (a_values, b_values))
@@ -119,7 +119,7 @@ def correlate(
 def _interval(a_N: "NDArray[np.float64]", b_N: "NDArray[np.float64]", tau: float, seed: int) -> tuple[float, float]:
     """The 95 % interval around `tau`, that of all architectures."""
     import numpy as np
-    from scipy.stats import kendalltau
+    from scipy.stats import kendalltau  # type: ignore[import-untyped]
 
     rng = np.random.default_rng(seed)
     if len(a_N) <= MAX_SAMPLE:
