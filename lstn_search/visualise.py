@@ -20,6 +20,7 @@ from lstn_search.data.files import decode_files, images_below
 from lstn_search.data.views import View
 from lstn_search.errors import CheckpointError, DataError, SettingError
 from lstn_search.localizer import IDENTITY
+from lstn_search.task import Task
 from lstn_search.train.workbench import seeded
 from lstn_search.transformer import warp
 from lstn_search.visualise_trained import Snapshot, Trained, trained_of_run
@@ -35,6 +36,7 @@ __all__ = [
     "ShownImage",
     "Sighting",
     "before_after_info",
+    "check_film",
     "draw_before_after",
     "draw_trained",
     "film_info",
@@ -174,18 +176,28 @@ def before_after_info(
     return stage.info(trained.localizer(stage.x_BCHW))
 
 
+def check_film(task: Task) -> None:
+    """Raises SettingError when trainings of the task leave no snapshots to make a film of."""
+    if task.protocol == "paper":
+        raise SettingError(
+            "the paper's training leaves no snapshots for a film; draw a .png, or use --protocol recover"
+        )
+
+
 def film_info(
     trained: Trained, dataset: Dataset, pictures: Pictures, *, num_views: int = 2, seed: int = 0
 ) -> tuple[BeforeAfterInfo, ...]:
     """The same pictures from the untrained localizer (the identity) through its snapshots to the last one.
 
     Between snapshots theta goes in straight lines, STEPS_BETWEEN pictures each. The classifier is the one that stood at
-    the end of the training, throughout. Raises CheckpointError when the training left no snapshots.
+    the end of the training, throughout. Raises CheckpointError when the training left no snapshots, SettingError when
+    it never does.
     """
+    check_film(trained.task)
     if not trained.snapshots:
         raise CheckpointError(
             f"{trained.source} holds no snapshots of the training of {trained.name}; train it again with: "
-            f"show --arch {trained.source} --animate"
+            f"show --arch {trained.retrain} --animate"
         )
     stage = _Stage(trained, dataset, pictures, num_views=num_views, seed=seed)
     num = len(stage.x_BCHW)

@@ -54,7 +54,7 @@ class Trained:
 
     name: str
     source: str
-    """Where it was read from, as `--arch` takes it: a run and a trial, or a folder; empty: trained for the picture."""
+    """Where it was read from: a run and a trial, or a folder; empty: trained for the picture."""
     task: Task
     localizer: Localizer
     """In eval mode, at the task's trial size."""
@@ -64,6 +64,8 @@ class Trained:
     """On all validation images under the task's view, in percent."""
     snapshots: tuple[Snapshot, ...] = ()
     """In the order of training; the last one is the end of it."""
+    retrain: str = ""
+    """What follows `--arch` to train it again."""
     fingerprint: str | None = None
     """Of the dataset it was trained on, where it was written down."""
 
@@ -114,10 +116,12 @@ class Trained:
 def trained_of_run(run: "Run", entry: "Entry") -> Trained:
     """An entry of a search. Raises CheckpointError when the run keeps no jointly trained weights of it."""
     localizer, classifier = load_localizer(run, entry)
+    source = f"{run.folder.path}:{entry.candidate.name}"
     file = checkpoint_file(run.folder.checkpoints_in, entry.candidate.arch, max(entry.rung, 0))
     return Trained(
         name=entry.candidate.name,
-        source=f"{run.folder.path}:{entry.candidate.name}",
+        source=source,
+        retrain=source,
         task=run.folder.settings.task,
         localizer=localizer.requires_grad_(False),
         classifier=classifier,
@@ -148,6 +152,7 @@ def trained_of_evaluation(folder: Path) -> Trained:
     return Trained(
         name=name,
         source=str(folder),
+        retrain=f"{folder / 'arch.json'} --dataset {task.dataset}",
         task=task,
         localizer=localizer.eval().requires_grad_(False),
         classifier=classifier,

@@ -231,6 +231,9 @@ def test_a_run_of_an_older_version_has_no_film(turning: Trained, bench: Workbenc
     older = dataclasses.replace(turning, snapshots=())
     with pytest.raises(CheckpointError, match=r"no snapshots of the training of turning; train it again with: show"):
         film_info(older, bench.dataset, pictures)
+    paper = dataclasses.replace(older, task=dataclasses.replace(older.task, protocol="paper"))
+    with pytest.raises(SettingError, match="the paper's training leaves no snapshots for a film"):
+        film_info(paper, bench.dataset, pictures)
 
 
 # -- what is drawn -----------------------------------------------------------------------------------------------------
@@ -310,7 +313,7 @@ def test_the_film_of_a_run_has_a_page_a_step_and_stays_at_the_end(
     tmp_path: Path, name: str, kind: str, small_run: Run, small_cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LSTN_CACHE_DIR", str(small_cache))
-    info = ls.show(small_run, "best", tmp_path / name, num_images=1, num_views=1, animate=True)
+    info = ls.show(small_run, "best", tmp_path / name, num_images=1, num_views=0, animate=True)
     entry = small_run.pick("best")
     epochs = entry.result.epochs
     assert info.caption == f"joint, after {epochs} epoch{'' if epochs == 1 else 's'}"

@@ -113,6 +113,7 @@ def show_command(
             space,
             schedule | {"data_dir": data_dir, "seed": seed, "precision": precision, "device": device},
             cache_dir,
+            animate=animate,
         )
     file = out or Path(f"show-{parts.name}.{'gif' if animate else 'png'}")
     info = draw_trained(
@@ -126,7 +127,7 @@ def show_command(
         data_dir=data_dir,
         cache_dir=cache_dir,
     )
-    make_console().print(_summary(file, info))
+    make_console().print(_summary(file, info), soft_wrap=True)
 
 
 def _load(text: str) -> "Trained":
@@ -144,19 +145,22 @@ def _load(text: str) -> "Trained":
     raise RunError(f"{folder} holds neither a run nor an evaluation; give the folder that search or eval --out wrote")
 
 
-def _train(arch: str, space: str, given: dict[str, Any], cache_dir: Path | None) -> "Trained":
+def _train(arch: str, space: str, given: dict[str, Any], cache_dir: Path | None, *, animate: bool) -> "Trained":
     """Train an architecture as `eval` would, but for the test."""
     from rich.console import Console
 
     from lstn_search.cost import cost
     from lstn_search.data.cache import default_cache_dir
     from lstn_search.search.work import prepare
+    from lstn_search.visualise import check_film
     from lstn_search.visualise_trained import train_for_show
 
     name, chosen, run_task = resolve_eval_arch(arch, space)
     if chosen is None:
         raise SettingError("--arch none has no transformer, so there is nothing to show; name a network")
     task = full_schedule_task(given, run_task, command="show --arch")
+    if animate:
+        check_film(task)
     for size in (task.image_size, task.trial_size):
         cost(chosen, size)  # refuses what cannot be built, before anything is loaded
     with Console(stderr=True).status("data") as status:
@@ -166,8 +170,8 @@ def _train(arch: str, space: str, given: dict[str, Any], cache_dir: Path | None)
 
 def _summary(file: Path, info: "BeforeAfterInfo") -> str:
     views = "as it is" if len(info.views) == 1 else f"in {len(info.views)} views"
-    shown = f"{file}: {info.title}; {len(info.images)} image{'' if len(info.images) == 1 else 's'} {views}"
+    counted = f"{len(info.images)} image{'' if len(info.images) == 1 else 's'} {views}"
     if info.num_right is not None:
         without, right = info.num_right
-        shown = f"{shown}; right in {right} of {len(info.sightings)}, without the warp in {without}"
-    return shown
+        counted = f"{counted}; right in {right} of {len(info.sightings)}, without the warp in {without}"
+    return f"{file}: {info.title}\n{counted}"
