@@ -10,7 +10,7 @@
 Importing it costs no import of torch: `search`, `export`, `open_run` and `verify` load torch when they are called.
 """
 
-# The functions search, export, fidelity, report, verify and cost share their names with rooms of the package. A room is
+# Some functions (search, export, fidelity, report, verify, cost) share their names with rooms of the package. A room is
 # bound to its name when it is first loaded, so all of them are loaded before the functions take the names.
 import lstn_search.cost
 import lstn_search.export
