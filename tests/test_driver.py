@@ -333,6 +333,8 @@ def test_ctrl_c_and_kill_9_lose_nothing(
             "6",
             "--batch-size",
             "40",
+            "--precision",
+            "fp32",
             "--device",
             "cpu",
         ),
