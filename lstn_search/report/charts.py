@@ -125,9 +125,7 @@ def theta_figure(info: ThetaInfo, palette: Palette) -> "Figure":
 
     figure, axes = make_figure(WIDTH, 3.4)
     dead = [p for p in info.points if p.status in ("inert", "collapsed")]
-    alive = (
-        [p for p in info.points if p not in dead] if len(dead) < 50 else [p for p in info.points if p.status == "ok"]
-    )
+    alive = [p for p in info.points if p.status not in ("inert", "collapsed")]
     groups: list[tuple[str, list[ThetaPoint], str, str]] = [
         ("searched", [p for p in alive if not (p.is_seed or p.on_front)], "o", palette.fill),
         ("front", [p for p in alive if p.on_front], "o", palette.front),
