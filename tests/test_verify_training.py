@@ -109,9 +109,9 @@ GLYPHS = Task(dataset="glyphs", image_size=32, trial_size=16, backbone="test_byo
 
 
 def plant(bench: Workbench, arch: Arch) -> nn.Module:
-    """A localizer whose last layer never learns: it stays the identity, or looks 8 times too far."""
+    """The localizer; a planted one never learns its last layer: it stays the identity, or looks 8 times too far."""
     localizer = build_localizer(bench, arch)
-    localizer.last.requires_grad_(False)
+    localizer.last.requires_grad_(arch not in (INERT, COLLAPSED))
     if arch == COLLAPSED:
         localizer.last.bias.mul_(8)
     return localizer

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import shlex
 
 from lstn_search.arch import Arch
 from lstn_search.errors import SettingError
@@ -102,7 +103,7 @@ def make_plan(
         num_val=images["val"],
         num_test=images["test"],
         fingerprint=images["fingerprint"],
-        command=f"python cli.py verify {run.folder.path} --top {top} --seeds {seeds}{given}",
+        command=f"python cli.py verify {shlex.quote(str(run.folder.path))} --top {top} --seeds {seeds}{given}",
     )
 
 
