@@ -180,7 +180,9 @@ def search_command(
     for note in (*run.notes, *warnings(run)):
         typer.echo(f"warning: {note}", err=True)
     console.print(f"run folder: {out}")
+    console.print(f"to look at it: python cli.py report {out}")
     if run.front:
+        console.print(f"to see what of it is luck: python cli.py verify {out}")
         console.print(f"to export the best: python cli.py export {out} --out DIR")
 
 
