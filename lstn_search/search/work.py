@@ -166,6 +166,7 @@ def _below(
 
 def _continue(bench: Workbench, warm: Warm, localizer: Localizer, state: dict[str, Any]) -> JointTraining:
     """The joint training as the rung below left it; after recover it starts from the warm backbone."""
+    assert "localizer" in state or "training" in state, "nobody goes on from the top"
     if "localizer" in state:
         localizer.load_state_dict(state["localizer"])
     training = JointTraining(bench, localizer, warm.backbone(bench), view=bench.view)
