@@ -19,6 +19,7 @@ from report_runs import NUM_TRIALS, make_run, make_verification
 import lstn_search as ls
 from lstn_search.cli import main
 from lstn_search.errors import RunError
+from lstn_search.report.history import History, read_history
 from lstn_search.report.page import WrittenReport, report
 from lstn_search.results import TrialResult
 from lstn_search.search.run import Run
@@ -138,15 +139,11 @@ def dead_only(run: Run) -> Run:
 
 
 @pytest.mark.parametrize("change", [without_anything, failures_only, dead_only])
-def test_there_is_always_a_page(run: Run, tmp_path: Path, change: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from lstn_search.report import page as module
-    from lstn_search.report.history import History, read_history
-
+def test_there_is_always_a_page(run: Run, tmp_path: Path, change: Any) -> None:
     changed = change(run)
-    told = read_history(run)
     rungs = tuple((entry.candidate.number, 0, entry.results[0]) for entry in changed.entries)
-    monkeypatch.setattr(module, "read_history", lambda run: History(proposals=told.proposals, rungs=rungs))
-    found = Page(report(changed, tmp_path).file)
+    history = History(proposals=read_history(run).proposals, rungs=rungs)
+    found = Page(report(changed, tmp_path, history=history).file)
     assert found.sections == SECTIONS
     assert "--resume" in found.text
     assert "No architecture stands on the front" in found.text

@@ -21,7 +21,7 @@ from lstn_search.report.architecture_plot import architecture_info, summary
 from lstn_search.report.commands import commands_info
 from lstn_search.report.growth import growth_info, reference_point
 from lstn_search.report.headline import duration, headline_info, lstn_arch
-from lstn_search.report.history import History, read_history
+from lstn_search.report.history import History, open_with_history, read_history
 from lstn_search.report.ledger import ledger_info
 from lstn_search.report.marginals import explained_share, marginals_info
 from lstn_search.report.rows import COLUMNS, trial_rows
@@ -67,6 +67,13 @@ def test_the_history_is_the_study(run: Run, history: History, told: pd.DataFrame
     for proposal in history.proposals:
         if proposal.kind == "trial":
             assert space.expand(dict(proposal.choices)) == archs[proposal.number]
+
+
+def test_one_reading_gives_the_run_and_its_history(run: Run, history: History) -> None:
+    opened, read = open_with_history(run.folder.path)
+    assert read == history
+    assert (opened.entries, opened.references) == (run.entries, run.references)
+    assert opened.folder.manifest == run.folder.manifest
 
 
 # -- headline ----------------------------------------------------------------------------------------------------------

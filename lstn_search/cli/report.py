@@ -24,13 +24,13 @@ def report_command(
     Whatever the run holds is drawn, also after an interrupted search; what is missing is named with the command for it.
     """
     from lstn_search.cli.progress import make_console
+    from lstn_search.report.history import open_with_history
     from lstn_search.report.page import report
-    from lstn_search.search.run import open_run
 
     console = make_console()
-    opened = open_run(run)
     with console.status("drawing the report"):
-        written = report(opened, out)
+        opened, history = open_with_history(run)
+        written = report(opened, out, history=history)
     console.print(
         f"{written.file}: {written.num_bytes / 1e6:.1f} MB, {written.num_pictures} pictures, {written.seconds:.1f} s"
     )

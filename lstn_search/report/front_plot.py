@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.text import Annotation
-    from matplotlib.transforms import Bbox
 
     from lstn_search.search.run import Run
     from lstn_search.verify.result import Verification
 
 __all__ = ["ErrorBar", "FrontInfo", "PlotPoint", "draw_front", "front_figure", "front_info"]
+
+Pair = tuple[float, float]
 
 Spot = tuple[float, float, str, str]
 """Where a name stands: offset from its point in typographical points, horizontal and vertical alignment."""
@@ -205,37 +205,41 @@ def _label_points(figure: "Figure", axes: "Axes", info: FrontInfo, palette: Pale
     import numpy as np
 
     figure.draw_without_rendering()  # fixes the axes' place, so that pixels mean something
+    figure.set_layout_engine("none")
+    px_per_point = figure.dpi / 72
     texts = [text.get_window_extent() for text in axes.texts]  # of the budget and the references
     taken_N4 = np.array([box.extents for box in texts], dtype=float).reshape(-1, 4)
     if info.points:
         xy_N2 = axes.transData.transform([(p.gflops, p.accuracy) for p in info.points])
-        reach_N1 = np.array([[(5.5 if p.is_seed else 3) * figure.dpi / 72] for p in info.points])
+        reach_N1 = np.array([[(5.5 if p.is_seed else 3) * px_per_point] for p in info.points])
         taken_N4 = np.vstack([taken_N4, np.hstack([xy_N2 - reach_N1, xy_N2 + reach_N1])])
     for point in sorted((p for p in info.points if p.is_seed or p.on_front), key=lambda p: (not p.is_seed, -p.gflops)):
         colour = palette.seed if point.is_seed else palette.front
-        text = axes.annotate(point.name, (point.gflops, point.accuracy), xytext=(0, 0),
-                             textcoords="offset points", fontsize=8.5, color=colour, zorder=10)  # fmt: skip
+        text = axes.annotate(point.name, (point.gflops, point.accuracy), xytext=(0, 0), textcoords="offset points",
+                             fontsize=8.5, color=colour, zorder=10)  # fmt: skip
         text.set_in_layout(False)
+        size = text.get_window_extent().size
+        centre: Any = axes.transData.transform((point.gflops, point.accuracy))
+        boxes_S4 = np.array([_box(spot, centre, size, px_per_point) for spot in SPOTS])
+        hidden_S = [_overlap(box_4, taken_N4) for box_4 in boxes_S4]
+        outside_S = np.where(boxes_S4[:, 2] > axes.bbox.x1, size[0] * size[1], 0.0)
+        best = int(np.argmin(hidden_S + outside_S))
+        x, y, text_ha, text_va = SPOTS[best]
+        text.set_position((x, y))
+        text.set(ha=text_ha, va=text_va)
+        taken_N4 = np.vstack([taken_N4, boxes_S4[best]])
 
-        def hidden(spot: Spot, text: "Annotation" = text, taken_N4: "np.ndarray[Any, Any]" = taken_N4) -> float:
-            """The area of all that the name would lie on, in pixels, at this spot."""
-            _move(text, spot)
-            box = text.get_window_extent()
-            outside = box.width * box.height if not axes.bbox.padded(-1).containsx(box.x1) else 0.0
-            return outside + _overlap(box, taken_N4)
 
-        _move(text, min(SPOTS, key=hidden))
-        taken_N4 = np.vstack([taken_N4, text.get_window_extent().extents])
-
-
-def _move(text: "Annotation", spot: Spot) -> None:
+def _box(spot: Spot, centre: Pair, size: Pair, px_per_point: float) -> tuple[float, float, float, float]:
+    """Where a text of `size` pixels lies that stands at `spot` beside `centre`: x0, y0, x1, y1."""
     x, y, text_ha, text_va = spot
-    text.set_position((x, y))
-    text.set(ha=text_ha, va=text_va)
+    x0 = centre[0] + x * px_per_point - {"left": 0.0, "center": 0.5, "right": 1.0}[text_ha] * size[0]
+    y0 = centre[1] + y * px_per_point - {"bottom": 0.0, "center": 0.5, "top": 1.0}[text_va] * size[1]
+    return x0, y0, x0 + size[0], y0 + size[1]
 
 
-def _overlap(box: "Bbox", taken_N4: "np.ndarray[Any, Any]") -> float:
-    """The area `box` shares with the boxes (x0, y0, x1, y1), added up."""
-    width_N = taken_N4[:, 2].clip(max=box.x1) - taken_N4[:, 0].clip(min=box.x0)
-    height_N = taken_N4[:, 3].clip(max=box.y1) - taken_N4[:, 1].clip(min=box.y0)
+def _overlap(box_4: "np.ndarray[Any, Any]", taken_N4: "np.ndarray[Any, Any]") -> float:
+    """The area a box shares with others, added up."""
+    width_N = taken_N4[:, 2].clip(max=box_4[2]) - taken_N4[:, 0].clip(min=box_4[0])
+    height_N = taken_N4[:, 3].clip(max=box_4[3]) - taken_N4[:, 1].clip(min=box_4[1])
     return float((width_N.clip(min=0) * height_N.clip(min=0)).sum())

@@ -8,6 +8,7 @@ descriptions of this search, not effects.
 
 import dataclasses
 import math
+import random
 import statistics
 import warnings
 from collections import defaultdict
@@ -25,6 +26,8 @@ QUANTILE = 0.25
 """PED-ANOVA asks which choices tell this best share of the networks from all of them."""
 MIN_TRIALS = 20
 """Below, PED-ANOVA would compare fewer than five networks with the rest."""
+MAX_TRIALS = 2000
+"""Of more networks PED-ANOVA sees a random sample: it needs a millisecond for each."""
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -128,6 +131,8 @@ def _importances(measured: list[tuple[Proposal, float]]) -> dict[str, float]:
     import optuna
     from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 
+    if len(measured) > MAX_TRIALS:
+        measured = random.Random(0).sample(measured, MAX_TRIALS)
     optuna.logging.set_verbosity(optuna.logging.ERROR)  # as everywhere here: not for users
     study = optuna.create_study(direction="minimize")
     with warnings.catch_warnings(action="ignore"):  # it warns of values with a single network; the table shows n

@@ -20,7 +20,7 @@ from lstn_search.report.commands import CommandsInfo, commands_info
 from lstn_search.report.front_plot import front_info
 from lstn_search.report.growth import growth_info
 from lstn_search.report.headline import HeadlineInfo, headline_info
-from lstn_search.report.history import read_history
+from lstn_search.report.history import History, read_history
 from lstn_search.report.ledger import ledger_info
 from lstn_search.report.marginals import marginals_info
 from lstn_search.report.section import Missing, Section
@@ -48,16 +48,17 @@ class WrittenReport:
     seconds: float
 
 
-def report(run: "Run", out: Path | None = None) -> WrittenReport:
+def report(run: "Run", out: Path | None = None, *, history: History | None = None) -> WrittenReport:
     """Write `out`/report.html and the pictures in `out`/report/; without `out`, into the run's folder.
 
-    Draws whatever the run holds. Raises RunError when `out` cannot be written, or the run's files cannot be read.
+    `history` is the run's, if it has been read already. Draws whatever the run holds. Raises RunError when `out` cannot
+    be written, or the run's files cannot be read.
     """
     start = time.perf_counter()
     out = run.folder.path if out is None else out
     try:
         out.mkdir(parents=True, exist_ok=True)
-        html, num_pictures = _page(run, out / PICTURES)
+        html, num_pictures = _page(run, read_history(run) if history is None else history, out / PICTURES)
         write_atomically(out / PAGE, html.encode())
     except OSError as error:
         where = error.filename or out
@@ -70,7 +71,7 @@ def report(run: "Run", out: Path | None = None) -> WrittenReport:
     )
 
 
-def _page(run: "Run", pictures: Path) -> tuple[str, int]:
+def _page(run: "Run", history: History, pictures: Path) -> tuple[str, int]:
     import jinja2
     from markupsafe import Markup
 
@@ -79,7 +80,7 @@ def _page(run: "Run", pictures: Path) -> tuple[str, int]:
 
     headline, commands = headline_info(run), commands_info(run)
     verification = read_verification(run.folder.path)
-    sections = list(_sections(run, headline, commands, verification, pictures))
+    sections = list(_sections(run, history, headline, commands, verification, pictures))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
@@ -106,13 +107,17 @@ def _page(run: "Run", pictures: Path) -> tuple[str, int]:
 
 
 def _sections(
-    run: "Run", headline: HeadlineInfo, commands: CommandsInfo, verification: "Verification | None", pictures: Path
+    run: "Run",
+    history: History,
+    headline: HeadlineInfo,
+    commands: CommandsInfo,
+    verification: "Verification | None",
+    pictures: Path,
 ) -> Iterator[Section]:
     """The sections, in the order of the page."""
     from lstn_search.fidelity import fidelity_info
     from lstn_search.report import record_sections, sections
 
-    history = read_history(run)
     yield sections.front_section(front_info(run, verification), headline, commands, pictures)
     yield sections.verified_section(verification, run, pictures)
     yield sections.growth_section(growth_info(run, history), pictures)

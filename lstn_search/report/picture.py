@@ -63,7 +63,9 @@ def save_figure(figure: "Figure", kind: str) -> bytes:
 
 def _laid_out(figure: "Figure") -> "Figure":
     """The figure with everything in its place for good: to lay it out takes longer than to draw it."""
-    if figure.get_layout_engine() is not None:
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+
+    if isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
         figure.draw_without_rendering()
         figure.set_layout_engine("none")
     return figure

@@ -3,14 +3,13 @@
 
 const PAGE = 100; // rows of the table of all trials that are shown at once
 
-function compare(a, b) {
-  if (a === null || b === null) return (a === null) - (b === null); // nothing comes last
-  return typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), undefined, { numeric: true });
-}
+const words = new Intl.Collator(undefined, { numeric: true }); // t9 before t10
 
 function ordered(rows, valueOf, direction) {
+  const compare = (a, b) => (typeof a === "number" ? a - b : words.compare(a, b));
   const sorted = rows.map((row) => [valueOf(row), row]);
-  sorted.sort(([a], [b]) => (a === null || b === null ? compare(a, b) : direction * compare(a, b)));
+  sorted.sort(([a], [b]) =>
+    a === null || b === null ? (a === null) - (b === null) : direction * compare(a, b)); // nothing comes last
   return sorted.map(([, row]) => row);
 }
 
@@ -46,7 +45,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
 }
 
 function showAll(data) {
-  const [table, words, status, found, previous, next] =
+  const [table, filterBox, status, found, previous, next] =
     ["all", "words", "status", "found", "previous", "next"].map((id) => document.getElementById(id));
   const theta = data.columns.findIndex((column) => column.name === "theta");
   const formats = data.columns.map(({ digits }) =>
@@ -93,7 +92,7 @@ function showAll(data) {
   }
 
   function filter() {
-    const wanted = words.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const wanted = filterBox.value.toLowerCase().split(/\s+/).filter(Boolean);
     kept = rows.filter((row) =>
       (!status.value || row[theta] === status.value) && wanted.every((word) => texts.get(row).includes(word)));
     page = 0;
@@ -101,7 +100,7 @@ function showAll(data) {
   }
 
   for (const value of [...new Set(data.rows.map((row) => row[theta]))].sort()) status.append(new Option(value, value));
-  words.addEventListener("input", filter);
+  filterBox.addEventListener("input", filter);
   status.addEventListener("change", filter);
   previous.addEventListener("click", () => { page -= 1; draw(); });
   next.addEventListener("click", () => { page += 1; draw(); });
