@@ -3,6 +3,7 @@
 A pair is the input with the sampling frame drawn on it, and beside it the output; below each, what the classifier says.
 """
 
+import functools
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,15 @@ from lstn_search.atomic import write_atomically
 from lstn_search.errors import SettingError
 from lstn_search.visualise import BeforeAfterInfo, Guess, Pixels, Point, Sighting
 
-__all__ = ["FILM_SUFFIXES", "PICTURE_SUFFIXES", "check_suffix", "draw_picture", "write_film", "write_picture"]
+__all__ = [
+    "FILM_SUFFIXES",
+    "PICTURE_SUFFIXES",
+    "check_suffix",
+    "draw_pages",
+    "draw_picture",
+    "write_film",
+    "write_picture",
+]
 
 PICTURE_SUFFIXES = {".png": "PNG", ".webp": "WEBP", ".jpg": "JPEG", ".jpeg": "JPEG"}
 FILM_SUFFIXES = {".gif": "GIF", ".webp": "WEBP"}
@@ -48,10 +57,8 @@ def write_picture(picture: Image.Image, file: Path) -> None:
 def write_film(pages: Sequence[BeforeAfterInfo], file: Path, *, tile_px: int = 96) -> None:
     """Write the pages of a film, which repeats without end. Raises OSError when it cannot be written."""
     check_suffix(file, film=True)
-    reach = max(page.reach for page in pages)
-    drawn = [draw_picture(page, tile_px=tile_px, reach=reach) for page in pages]
     durations = [END_MS if page is pages[-1] else STEP_MS if "towards" in page.caption else PAUSE_MS for page in pages]
-    _write(drawn, file, FILM_SUFFIXES[file.suffix.lower()], durations)
+    _write(draw_pages(pages, tile_px=tile_px), file, FILM_SUFFIXES[file.suffix.lower()], durations)
 
 
 def _write(pages: list[Image.Image], file: Path, kind: str, durations: list[int] | None = None) -> None:
@@ -63,10 +70,17 @@ def _write(pages: list[Image.Image], file: Path, kind: str, durations: list[int]
     write_atomically(file, buffer.getvalue())
 
 
-def draw_picture(info: BeforeAfterInfo, *, tile_px: int = 112, reach: float | None = None) -> Image.Image:
-    """One page. `tile_px` is the side of an image; `reach` how far around it the frames are drawn."""
-    reach = min(max(REACH[0], info.reach if reach is None else reach), REACH[1])
-    return _Page(info, tile_px, reach).draw()
+def draw_picture(info: BeforeAfterInfo, *, tile_px: int = 112) -> Image.Image:
+    """One page. `tile_px` is the side of an image."""
+    return draw_pages([info], tile_px=tile_px)[0]
+
+
+def draw_pages(infos: Sequence[BeforeAfterInfo], *, tile_px: int) -> list[Image.Image]:
+    """Pages of the same images, all of one size and with everything in its place."""
+    reach = min(max(REACH[0], *(info.reach for info in infos)), REACH[1])
+    pages = [_Page(info, tile_px, reach) for info in infos]
+    num_lines = max(len(page.heading()) for page in pages)
+    return [page.draw(num_lines) for page in pages]
 
 
 class _Page:
@@ -79,14 +93,13 @@ class _Page:
         self.columns = len(info.views) if len(info.views) > 1 else min(COLUMNS, len(info.images))
         self.width = 2 * PAD_PX + self.columns * self.cell_width + (self.columns - 1) * 2 * PAD_PX
 
-    def draw(self) -> Image.Image:
+    def draw(self, num_lines: int) -> Image.Image:
         """The page: heading, then a cell a sighting."""
-        lines = self._heading()
-        top = PAD_PX + len(lines) * LINE_PX + PAD_PX
+        top = PAD_PX + num_lines * LINE_PX + PAD_PX
         rows = -(-len(self.info.sightings) // self.columns)
         page = Image.new("RGB", (self.width, top + rows * (self.cell_height + PAD_PX)), PAPER)
         pen = ImageDraw.Draw(page)
-        for number, (line, font) in enumerate(lines):
+        for number, (line, font) in enumerate(self.heading()):
             pen.text((PAD_PX, PAD_PX + number * LINE_PX), line, INK, font)
         cells = [(image, n) for image in self.info.images for n in range(len(image.sightings))]
         for number, (image, n) in enumerate(cells):
@@ -104,7 +117,8 @@ class _Page:
             self._draw_pair(page, pen, (x, y + LINE_PX + 4), image.sightings[n])
         return page
 
-    def _heading(self) -> list[tuple[str, ImageFont.FreeTypeFont]]:
+    def heading(self) -> list[tuple[str, ImageFont.FreeTypeFont]]:
+        """Its lines, what changes in the last ones."""
         info = self.info
         explained = (
             "Left of each pair the input, with the frame the transformer looks through (heavy line: its upper edge); "
@@ -175,6 +189,7 @@ def _framed(pixels_HWC: Pixels, frame: Sequence[Point], tile_px: int, side_px: i
     return canvas.resize((side_px, side_px), Image.Resampling.BOX)
 
 
+@functools.cache
 def _font(name: str, size_px: int) -> ImageFont.FreeTypeFont:
     """One of the fonts that come with matplotlib: Pillow's own has neither a tick nor a cross."""
     import matplotlib
