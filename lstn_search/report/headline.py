@@ -143,10 +143,10 @@ def headline_info(run: "Run") -> HeadlineInfo:
 
 
 def is_complete(run: "Run") -> bool:
-    """Whether the references, the seed points and all of the front have climbed as far as the ladder goes."""
+    """Whether references, seed points and front have climbed as far as the ladder goes, or failed on the way."""
     top = run.folder.settings.ladder.top
     seeds = [e for e in run.entries if e.candidate.is_seed and e.status == "ok"]
-    climbed = all(entry.rung == top for entry in [*seeds, *run.front])
+    climbed = all(entry.rung == top or entry.status == "failed" for entry in [*seeds, *run.front])
     return climbed and bool(run.references.control) and "counts" in run.folder.manifest
 
 
