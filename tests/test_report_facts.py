@@ -1,5 +1,6 @@
 """The facts of a report are those of its study, each counted a second way."""
 
+import dataclasses
 import itertools
 import json
 import shlex
@@ -115,7 +116,20 @@ def test_the_sentence_compares_with_lstn(run: Run) -> None:
     assert sentence.startswith(
         f"{info.best.name} reaches {info.best.accuracy:.1f} % with {info.best.gflops:.5f} GFLOPs"
     )
-    assert f"L-STN ({info.lstn.accuracy:.1f} %)" in sentence
+    assert f"L-STN ({info.lstn.accuracy:.1f} %" in sentence
+
+
+@pytest.mark.parametrize(
+    ("points", "words"),
+    [(0.1, ": level with L-STN (60.0 %; one seed"), (-1.4, ": level with L-STN (60.0 %; one seed"),
+     (2.0, ": 2.0 points above L-STN (60.0 %)"), (-3.0, ": 3.0 points below L-STN (60.0 %)")],
+)  # fmt: skip
+def test_what_one_seed_may_do_is_called_level(run: Run, points: float, words: str) -> None:
+    info = headline_info(run)
+    assert info.best is not None and info.lstn is not None
+    best = dataclasses.replace(info.best, name="t1", accuracy=60 + points)
+    info = dataclasses.replace(info, best=best, lstn=dataclasses.replace(info.lstn, accuracy=60.0))
+    assert words in info.sentence
 
 
 @pytest.mark.parametrize(
