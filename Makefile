@@ -40,6 +40,7 @@ format: install  ## let ruff rewrite the code
 bench: install  ## the measurements behind the figures in benchmarks/*.md
 	$(RUN) benchmarks/cost.py
 	$(RUN) benchmarks/overhead.py
+	$(RUN) benchmarks/report.py
 	@if [ -n "$$LSTN_DATA_DIR" ]; then \
 	  $(RUN) benchmarks/throughput.py stages --archs lstn light r0 r1 --repeats 2 && \
 	  $(RUN) benchmarks/throughput.py baseline --epochs 1 && \
