@@ -49,7 +49,7 @@ Point = tuple[float, float]
 
 OUTPUT_CORNERS = ((-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0))
 """Of the output square, from the upper left clockwise."""
-STEPS_BETWEEN = 8
+STEPS_BETWEEN = 6
 """Pictures from one snapshot of a training to the next."""
 
 

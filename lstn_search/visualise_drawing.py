@@ -127,9 +127,11 @@ class _Page:
         state = info.caption
         if info.num_right is not None:
             explained += " ✓ right, ✗ wrong."
-            without, guessed = info.num_right
-            counted = f"right in {guessed} of these {len(info.sightings)}, {without} without the warp"
-            state = f"{state}; {counted}" if state else counted[0].upper() + counted[1:] + "."
+            without, right = info.num_right
+            counted = f"right in {right} of these {len(info.sightings)}, {without} without the warp"
+            state = f"{state}; {counted}" if state else counted
+        if info.caption:
+            explained += " The classifier is the one of the training's end, throughout."
         state = state[:1].upper() + state[1:]
         parts = [(info.title, self.bold), (explained, self.plain), (state, self.bold if info.caption else self.plain)]
         return [(line, font) for text, font in parts if text for line in self._wrap(text, font)]
