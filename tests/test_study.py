@@ -345,8 +345,28 @@ def test_the_password_of_a_database_is_used_and_not_written_down(space: Space, t
 def test_a_database_whose_driver_is_not_installed_is_one_line(space: Space, tmp_path: Path) -> None:
     url = "oracle+cx_oracle://lstn:secret@nowhere.invalid/lstn"
     folder = RunFolder.create(tmp_path / "run", make_settings(space), resume=False, storage=url)
-    with pytest.raises(
-        SettingError, match=r"lstn@nowhere\.invalid/lstn needs a driver .* psycopg2-binary$"
-    ):
+    with pytest.raises(SettingError, match=r"lstn@nowhere\.invalid/lstn needs a driver .* psycopg2-binary$"):
         Study(folder, space)
     folder.release()
+
+
+def test_when_the_sampler_keeps_asking_for_what_is_trained_a_neighbour_is(
+    space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = new_study(tmp_path / "run", space, sampler="random")
+    twin = play(study, 3)[-1]
+
+    def propose(self: Study) -> None:
+        self._last_twin = twin.candidate.number
+
+    monkeypatch.setattr(Study, "_propose", propose)
+    monkeypatch.setattr(Study, "_draw", lambda self: pytest.fail("drawn at random"))
+    known = {entry.candidate.arch.digest for entry in study.entries}
+    candidate = study.ask()
+    assert candidate is not None and not candidate.over_budget
+    assert candidate.arch.digest not in known
+    ours, theirs = space.encode(candidate.arch), space.encode(twin.candidate.arch)
+    assert ours is not None and theirs is not None
+    differing = sum(ours.get(name) != theirs.get(name) for name in {*ours, *theirs})
+    assert 1 <= differing <= 6, "a few moves away"
+    assert study._last_twin is None

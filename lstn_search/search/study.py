@@ -49,8 +49,11 @@ __all__ = ["Study"]
 
 CONSTRAINT = "gflops over budget"
 DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
-MAX_REJECTIONS = 20
-"""Proposals in a row that the sampler may waste before a random network within the budget takes its turn."""
+MAX_REJECTIONS = 5
+"""Proposals in a row that the sampler may waste before a neighbour of its last duplicate, or a random network, takes
+their turn. In a study of thousands TPE asks nine times of ten for what is trained already, and takes seconds to ask."""
+NEIGHBOUR_STEPS = 50
+"""How far to walk from a duplicate for a new network within the budget."""
 MAX_DRAWS = 1_000
 """Random draws, each followed by a step to a neighbour, without a new network within the budget after which the space
 counts as exhausted."""
@@ -87,7 +90,7 @@ class Study:
             self._by_number = {entry.candidate.number: entry for entry in self.entries}
             kinds = Counter(trial.user_attrs.get("kind") for trial in trials if trial.state.is_finished())
             self.num_rejected, self.num_duplicates = kinds["rejected"], kinds["duplicate"]
-            self._num_wasted = _num_wasted(trials)
+            self._num_wasted, self._last_twin = _wasted(trials)
             self._pending: list[Candidate] = []
             for trial in trials:
                 if trial.state == TrialState.RUNNING and self._by_number[trial.number].results:
@@ -126,7 +129,7 @@ class Study:
                 if candidate is not None:
                     return candidate
                 self._num_wasted += 1
-            choices = self._draw()
+            choices = self._neighbour() or self._draw()
             return None if choices is None else self._ask_for(choices, self.space.expand(choices), None)
 
     def _propose(self) -> Candidate | None:
@@ -142,6 +145,7 @@ class Study:
         if twin is not None:
             self.num_duplicates += 1
             trial.set_user_attr("of", twin.candidate.number)
+            self._last_twin = twin.candidate.number
             values = [score(self.settings, twin.results[0]), twin.candidate.gflops] if twin.results else None
             self._close(trial, "duplicate", violation, values)
             return None
@@ -188,6 +192,19 @@ class Study:
 
         return self.space.walk(suggest)
 
+    def _neighbour(self) -> Choices | None:
+        """A new network within the budget near the one the sampler asked for last although it was trained, if any."""
+        choices = (
+            None if self._last_twin is None else self.space.encode(self._by_number[self._last_twin].candidate.arch)
+        )
+        rng = random.Random(seed_of(self.settings.seed, "neighbour", self._num_asked))
+        with contextlib.suppress(SpaceError):  # a space of one network has no neighbours
+            for _ in range(NEIGHBOUR_STEPS if choices is not None else 0):
+                choices = self.space.mutate(choices, rng)  # type: ignore[arg-type]
+                if self._is_new(choices) and self._affordable(self.space.expand(choices)):
+                    return choices
+        return None
+
     def _draw(self) -> Choices | None:
         """Random choices of a new network within the budget, or None when none turns up."""
         rng = random.Random(seed_of(self.settings.seed, "draw", len(self.entries)))
@@ -209,7 +226,7 @@ class Study:
         return self._candidate(trial, arch, name)
 
     def _candidate(self, trial: optuna.Trial, arch: Arch, seed_name: str | None) -> Candidate:
-        self._num_wasted = 0
+        self._num_wasted, self._last_twin = 0, None
         trial.set_constraint(CONSTRAINT, self.settings.violation(arch))
         trial.set_user_attr("kind", "trial" if seed_name is None else "seed")
         trial.set_user_attr("name", seed_name or f"t{trial.number}")
@@ -264,13 +281,14 @@ class Study:
         self._in_memory.tell(entry.candidate.number, values)
 
 
-def _num_wasted(trials: list[FrozenTrial]) -> int:
-    """How many rejected or duplicate proposals have come since the last architecture that was worth training."""
-    num = 0
+def _wasted(trials: list[FrozenTrial]) -> tuple[int, int | None]:
+    """How many rejected or duplicate proposals have come since the last architecture that was worth training, and whose
+    duplicate the last of them was."""
+    num, twin = 0, None
     for trial in trials:
         kind = trial.user_attrs.get("kind")
         if kind in ("rejected", "duplicate") and trial.state.is_finished():
-            num += 1
+            num, twin = num + 1, trial.user_attrs.get("of", twin)
         elif "arch" in trial.user_attrs:
-            num = 0
-    return num
+            num, twin = 0, None
+    return num, twin
