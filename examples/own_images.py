@@ -37,13 +37,12 @@ def main() -> None:
         print(f"{dataset.num_classes} classes, split {parts}, {dataset.num_skipped} damaged files left out")
 
         # A small training set wants small batches: an epoch has to hold at least one.
-        task = ls.Task(
-            dataset=name, image_size=96, trial_size=32, batch_size=16, recover_steps=250, epochs=3, warm_epochs=12
-        )
+        task = ls.Task(dataset=name, image_size=96, trial_size=32, batch_size=16, recover_steps=150, warm_epochs=6)
         space = ls.load_space("lstn")
-        run = ls.search(space, task, budget_gflops=0.005, trials=2, out=Path(temporary) / "run")
+        run = ls.search(space, task, budget_gflops=0.005, trials=2, out=Path(temporary) / "run",
+                        ladder=ls.Ladder(epochs=(1, 2)))  # fmt: skip
         for entry in run.front:
-            closed = run.references.gap_closed(entry.result.val_top1)
+            closed = run.gap_closed(entry)
             share = "no gap to close" if closed is None else f"closes {closed:.0f} % of the gap"
             print(
                 f"{entry.candidate.name:<6} {entry.candidate.gflops:.5f} GFLOPs  {entry.result.val_top1:.1f} %  {share}"

@@ -21,15 +21,15 @@ for name, arch in space.seeds.items():
     facts = ls.cost(arch, image_size=224)
     print(f"  {name:<6} {facts.params:>8,} parameters  {facts.macs:>11,} MACs  {facts.gflops:.4f} GFLOPs at 224 px")
 
-# What every trial shares. Leave out the last four settings for a real search.
-task = ls.Task(
-    dataset="glyphs", image_size=64, trial_size=32, batch_size=32, recover_steps=150, epochs=2, warm_epochs=8
-)
+# What every trial shares, and how far it climbs. Leave out the last three settings, and the ladder, for a real search.
+task = ls.Task(dataset="glyphs", image_size=64, trial_size=32, batch_size=32, recover_steps=100, warm_epochs=4)
+ladder = ls.Ladder(epochs=(1, 2))
 
 # The budget is at task.image_size. resume=True goes on with the folder when the script is run again.
-run = ls.search(space, task, budget_gflops=0.002, trials=1, out=OUT, resume=True)
+run = ls.search(space, task, budget_gflops=0.002, trials=2, ladder=ladder, out=OUT, resume=True)
 
-print(f"control {run.references.control.val_top1:.1f} %, oracle {run.references.oracle.val_top1:.1f} %")
+control, oracle = run.references.control[-1], run.references.oracle[-1]  # on the highest rung
+print(f"control {control.val_top1:.1f} %, oracle {oracle.val_top1:.1f} %")
 print("front, cheapest first:")
 for entry in run.front:
     candidate, top1 = entry.candidate, entry.result.val_top1
@@ -39,3 +39,6 @@ best = run.pick("best")  # or "knee", or "max-gflops=0.001"
 print(f"best: {best.candidate.name}, {len(best.candidate.arch.layers)} convolutions")
 ls.export(run, "best", OUT / "export")
 print(f"exported; try: python {OUT / 'export' / 'model.py'}")
+
+# One page of everything. ls.verify(run) says what of it is luck; ls.fidelity(run), whether the cheap rungs rank.
+print(f"to look at: {ls.report(run).file}")
