@@ -239,16 +239,9 @@ def test_a_run_of_an_older_version_has_no_film(turning: Trained, bench: Workbenc
 # -- what is drawn -----------------------------------------------------------------------------------------------------
 
 
-def test_the_picture_is_as_wide_as_its_views_and_as_high_as_its_images(
-    turning: Trained, bench: Workbench, pictures: Pictures
-) -> None:
+def test_the_picture_is_as_wide_as_its_views_and_as_high_as_its_images(turning: Trained, bench: Workbench) -> None:
     def size(num_images: int, num_views: int) -> tuple[int, int]:
-        part = dataclasses.replace(
-            pictures,
-            names=pictures.names[:num_images],
-            images_NHWC=pictures.images_NHWC[:num_images],
-            labels_N=None if pictures.labels_N is None else pictures.labels_N[:num_images],
-        )
+        part = pick_pictures(bench.dataset, num_images)
         return draw_picture(before_after_info(turning, bench.dataset, part, num_views=num_views)).size
 
     assert size(2, 3)[1] - size(1, 3)[1] == size(3, 3)[1] - size(2, 3)[1] > 100
