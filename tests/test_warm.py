@@ -109,7 +109,8 @@ def test_a_damaged_file_is_trained_again_with_a_warning(
     suffix: str, content: bytes | None, make: Make, warm: Warm, copied: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     bench = make()
-    (file,) = (copied / "backbones").glob(f"*{suffix}")
+    file = copied / "backbones" / f"{warm.key[:32]}{suffix}"
+    assert file.exists()
     if content is None:
         file.unlink()
     else:
