@@ -33,7 +33,7 @@ def fidelity_command(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(help="Processes that train.  [default: one a GPU, else one a core]", show_default=False),
+        typer.Option(help="Processes that train.", show_default="one a GPU, else one a core"),
     ] = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="The dataset's folder, if it is not where it was.", show_default=False)

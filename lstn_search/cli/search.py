@@ -56,14 +56,16 @@ def search_command(
     sampler: Annotated[str, typer.Option(help="tpe, nsga2, evolution or random.")] = "tpe",
     ladder: Annotated[
         str | None,
-        typer.Option(help="Joint epochs in all at rung 1, 2, ...; rung 0 is recover.  [default: the space's, 2,6,18]"),
+        typer.Option(
+            help="Joint epochs in all at rung 1, 2, ...; rung 0 is recover.", show_default="the space's, 2,6,18"
+        ),
     ] = None,
     eta: Annotated[
-        int | None, typer.Option(help="One in eta of a rung climbs; 1: all.  [default: the space's, 3]")
+        int | None, typer.Option(help="One in eta of a rung climbs; 1: all.", show_default="the space's, 3")
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(help="Processes that train.  [default: one a GPU, else one a core]", show_default=False),
+        typer.Option(help="Processes that train.", show_default="one a GPU, else one a core"),
     ] = None,
     engine: Annotated[str, typer.Option(help="local (processes on this machine) or ray.")] = "local",
     ray_address: Annotated[

@@ -37,7 +37,7 @@ def verify_command(
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(help="Processes that train.  [default: one a GPU, else one a core]", show_default=False),
+        typer.Option(help="Processes that train.", show_default="one a GPU, else one a core"),
     ] = None,
     engine: Annotated[str, typer.Option(help="local (processes on this machine) or ray.")] = "local",
     ray_address: Annotated[
@@ -52,7 +52,7 @@ def verify_command(
     retries: Annotated[int, typer.Option(help="How often a job is run again when its worker dies.")] = 1,
     data_dir: DataDir = None,
     device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.  [default: the run's]", show_default=False)
+        str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", show_default="the run's")
     ] = None,
     cache_dir: CacheDir = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,

@@ -97,7 +97,7 @@ def climb(
             snapshot = _snapshot(training.evaluated.transformer.localizer, "joint", total)
             kept = {} if rung == ladder.top else {"training": state}  # nobody goes on from the top
             _save(file, {"arch": arch.to_json(), "trained": trained,
-                         "snapshots": [*below["snapshots"], snapshot], **kept})  # fmt: skip
+                         "snapshots": [*below.get("snapshots", []), snapshot], **kept})  # fmt: skip
     except Diverged as error:
         return TrialResult(status="failed", reason=str(error), seconds=time.perf_counter() - start)
     status: Status = "ok" if verdict == "alive" else verdict
