@@ -73,7 +73,7 @@ def test_a_packed_archive_is_pointed_at(tmp_path: Path, cache_dir: Path) -> None
 
 
 def test_nothing_there_says_how_to_get_it(tmp_path: Path, cache_dir: Path) -> None:
-    with pytest.raises(DataError, match=r"torchvision\.datasets\.CIFAR10\('DIR', download=True\)"):
+    with pytest.raises(DataError, match=r"python cli\.py download cifar10 --data-dir DIR"):
         _load(tmp_path, cache_dir)
 
 

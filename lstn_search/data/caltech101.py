@@ -15,7 +15,7 @@ __all__ = ["HOW_TO_GET", "SIZES", "read"]
 
 SIZES = (6277, 1200, 1200)
 HOW_TO_GET = (
-    "get it with `python -c \"import torchvision; torchvision.datasets.Caltech101('DIR', download=True)\"`, or unpack "
+    "get it with `python cli.py download caltech101 --data-dir DIR`, or unpack "
     "101_ObjectCategories.tar.gz (in caltech-101.zip of the page data.caltech.edu) in DIR, and give --data-dir DIR"
 )
 _FOLDER = "101_ObjectCategories"

@@ -24,7 +24,7 @@ __all__ = ["HOW_TO_GET", "SIZES", "read"]
 
 SIZES = (40_000, 10_000, 10_000)
 HOW_TO_GET = (
-    "get it with `python -c \"import torchvision; torchvision.datasets.CIFAR10('DIR', download=True)\"`, or unpack "
+    "get it with `python cli.py download cifar10 --data-dir DIR`, or unpack "
     "cifar-10-python.tar.gz of the CIFAR-10 page (www.cs.toronto.edu/~kriz) in DIR, and give --data-dir DIR"
 )
 _BATCHES = "cifar-10-batches-py"

@@ -1,0 +1,24 @@
+"""The command `download`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("download")(download_command)
+
+
+def download_command(
+    dataset: Annotated[str, typer.Argument(help="caltech101 or cifar10.", show_default=False)],
+    data_dir: Annotated[Path, typer.Option(help="The folder to put it in.", show_default=False)],
+) -> None:
+    """Fetch a dataset with torchvision's downloads. No other command ever downloads anything."""
+    from lstn_search.data.download import download
+
+    download(dataset, data_dir.expanduser())
+    print(f"{dataset} is in {data_dir}; go on with --dataset {dataset} --data-dir {data_dir}")
