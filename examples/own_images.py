@@ -37,9 +37,9 @@ def main() -> None:
         print(f"{dataset.num_classes} classes, split {parts}, {dataset.num_skipped} damaged files left out")
 
         # A small training set wants small batches: an epoch has to hold at least one.
-        task = ls.Task(dataset=name, image_size=96, trial_size=32, batch_size=16, recover_steps=150, warm_epochs=6)
+        task = ls.Task(dataset=name, image_size=96, trial_size=32, batch_size=16, recover_steps=80, warm_epochs=4)
         space = ls.load_space("lstn")
-        run = ls.search(space, task, budget_gflops=0.005, trials=2, out=Path(temporary) / "run",
+        run = ls.search(space, task, budget_gflops=0.005, trials=1, out=Path(temporary) / "run",
                         ladder=ls.Ladder(epochs=(1, 2)))  # fmt: skip
         for entry in run.front:
             closed = run.gap_closed(entry)

@@ -22,11 +22,11 @@ for name, arch in space.seeds.items():
     print(f"  {name:<6} {facts.params:>8,} parameters  {facts.macs:>11,} MACs  {facts.gflops:.4f} GFLOPs at 224 px")
 
 # What every trial shares, and how far it climbs. Leave out the last three settings, and the ladder, for a real search.
-task = ls.Task(dataset="glyphs", image_size=64, trial_size=32, batch_size=32, recover_steps=100, warm_epochs=4)
+task = ls.Task(dataset="glyphs", image_size=64, trial_size=32, batch_size=32, recover_steps=60, warm_epochs=3)
 ladder = ls.Ladder(epochs=(1, 2))
 
 # The budget is at task.image_size. resume=True goes on with the folder when the script is run again.
-run = ls.search(space, task, budget_gflops=0.002, trials=2, ladder=ladder, out=OUT, resume=True)
+run = ls.search(space, task, budget_gflops=0.002, trials=1, ladder=ladder, out=OUT, resume=True)
 
 control, oracle = run.references.control[-1], run.references.oracle[-1]  # on the highest rung
 print(f"control {control.val_top1:.1f} %, oracle {oracle.val_top1:.1f} %")

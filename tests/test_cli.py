@@ -324,3 +324,20 @@ def test_export_says_what_it_wrote_and_that_it_was_proved(
     assert err == ""
     assert "proved without lstn_search on 8 images of 24 px" in printed
     assert {path.name for path in out.iterdir()} == {"model.py", "weights.pt", "arch.json", "classifier.pt"}
+
+
+def test_ctrl_c_in_a_destructor_comes_again() -> None:
+    """Python swallows what a destructor raises; the search would go on as if nobody had asked it to stop."""
+    script = (
+        "import signal, sys, time; from lstn_search import cli; sys.unraisablehook = cli._interrupt_again\n"
+        "class Late:\n"
+        "    def __del__(self): signal.raise_signal(signal.SIGINT)\n"
+        "late = Late()\n"
+        "try:\n"
+        "    del late\n"
+        "    time.sleep(10)\n"
+        "except KeyboardInterrupt:\n"
+        "    print('interrupted')\n"
+    )
+    ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert (ran.stdout, ran.stderr) == ("interrupted\n", "")

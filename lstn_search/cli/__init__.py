@@ -1,9 +1,11 @@
 """The command line: one module a group of commands; nothing here imports torch before a command needs it."""
 
+import _thread
 import errno
 import os
 import signal
 import sys
+import threading
 from typing import NoReturn
 
 import typer
@@ -29,6 +31,7 @@ for module in (search, verify, fidelity, report, show, evaluate, export, describ
 
 def main() -> NoReturn:
     """Run the command line; bad input is one line on standard error and exit code 2."""
+    sys.unraisablehook = _interrupt_again
     try:
         code = app(standalone_mode=False)
     except LstnError as error:
@@ -50,6 +53,14 @@ def main() -> NoReturn:
         code = _fail(f"{error.format_message()} (see --help)")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # leaving: one more Ctrl-C does not change the exit code
     sys.exit(code or 0)
+
+
+def _interrupt_again(unraisable: "sys.UnraisableHookArgs") -> None:
+    """A Ctrl-C that fell into a destructor is swallowed and printed by Python: it comes again, a moment later."""
+    if unraisable.exc_type is KeyboardInterrupt:
+        threading.Timer(0.05, _thread.interrupt_main).start()
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def _fail(message: str) -> int:

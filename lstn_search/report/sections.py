@@ -212,6 +212,10 @@ def choices_section(info: MarginalsInfo, folder: Path) -> Section:
     if not info.choices:
         return Section(key="choices", title=title, sentence="No searched architecture has been measured yet.")
     shown = [choice for choice in info.choices if len(choice.values) > 1 and choice.num >= info.num / 2][:MAX_PANELS]
+    if not shown:
+        searched = "one searched architecture" if info.num == 1 else f"{info.num} searched architectures"
+        sentence = f"Over {searched} no choice took two values, so nothing can be said about any."
+        return Section(key="choices", title=title, sentence=sentence)
     first = info.choices[0]
     by = "PED-ANOVA" if first.importance is not None else "the share of variance each explains alone"
     sentence = (
@@ -246,7 +250,7 @@ def choices_section(info: MarginalsInfo, folder: Path) -> Section:
         title=title,
         sentence=sentence,
         notes=notes,
-        pictures=(picture,) if shown else (),
+        pictures=(picture,),
         tables=(
             make_table("Importance of each choice", importance_headings, importances, folded=True),
             make_table("Accuracy at rung 0 by value", value_headings, values, folded=True),
