@@ -26,7 +26,7 @@ demo: install  ## a search on the built-in dataset: a Pareto table, the folder r
 	$(RUN) cli.py report runs/demo
 
 test: install  ## the test suite; LSTN_DATA_DIR=DIR adds the tests on real images
-	$(RUN) -m pytest --numprocesses 2 --dist loadfile
+	$(RUN) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: install  ## format check, lint, types
 	$(RUN) -m ruff format --check .
