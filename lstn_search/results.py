@@ -3,9 +3,23 @@
 import dataclasses
 from typing import Any, Literal
 
-__all__ = ["References", "Status", "TrialResult", "gap_closed"]
+__all__ = [
+    "COLLAPSED_OUT_OF_FRAME",
+    "COLLAPSED_SCALE",
+    "INERT_SPREAD",
+    "References",
+    "Status",
+    "TrialResult",
+    "gap_closed",
+]
 
 Status = Literal["ok", "inert", "collapsed", "failed"]
+
+INERT_SPREAD = 0.02
+"""Below this spread theta is constant for practical purposes: it moves a 64 px image by about half a pixel."""
+COLLAPSED_OUT_OF_FRAME = 0.7
+"""Above this share of sampling points outside the image, or outside this scale, a localizer is collapsed."""
+COLLAPSED_SCALE = (0.1, 4.0)
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)

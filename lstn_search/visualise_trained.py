@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import pickle
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from lstn_search.search.ladder import Ladder
 from lstn_search.search.outputs import load_localizer
 from lstn_search.search.work import climb, load_trained
 from lstn_search.task import Task
+from lstn_search.weights import load_torch
 
 if TYPE_CHECKING:
     from lstn_search.search.entries import Entry
@@ -138,14 +138,14 @@ def trained_of_evaluation(folder: Path) -> Trained:
         report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
         task, row = Task.from_dict(report["task"]), report["arch"]
         name, val_top1 = row["name"], row["result"]["val_top1"]
-        weights, classifier = (
-            torch.load(folder / file, map_location="cpu", weights_only=True) for file in ("weights.pt", "classifier.pt")
-        )
+        weights, classifier = (load_torch(folder / file, cure=cure) for file in ("weights.pt", "classifier.pt"))
         localizer = Localizer(Arch.load(folder / "arch.json"), task.trial_size)
         localizer.load_state_dict(weights)
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder} holds no evaluated localizer: {error}") from None
     except LstnError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
         raise CheckpointError(
             f"{folder} holds no evaluated localizer ({type(error).__name__}: {error}); {cure}"
         ) from None
@@ -188,5 +188,5 @@ def train_for_show(
 
 def _snapshots(file: Path) -> tuple[Snapshot, ...]:
     """Those of a checkpoint that `load_trained` has accepted; none in one of an older version."""
-    state = torch.load(file, map_location="cpu", weights_only=True)
+    state = load_torch(file, cure="train it again")
     return tuple(Snapshot(**row) for row in state.get("snapshots", ()))

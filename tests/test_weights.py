@@ -7,7 +7,7 @@ import torch
 
 from lstn_search.atomic import write_atomically
 from lstn_search.errors import CheckpointError
-from lstn_search.weights import load_weights, save_weights
+from lstn_search.weights import load_torch, load_weights, save_weights
 
 
 def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
@@ -72,3 +72,14 @@ def test_a_written_file_has_the_permissions_of_any_other(tmp_path: Path) -> None
     (tmp_path / "other").write_bytes(b"")
     write_atomically(tmp_path / "file", b"")
     assert (tmp_path / "file").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+@pytest.mark.parametrize("content", [b"", b"torn", b"no checkpoint", b"\x80\x02"])
+def test_bytes_that_torch_did_not_write_are_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "weights.pt").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"weights\.pt: not a checkpoint, or a damaged one; train again$"):
+        load_torch(tmp_path / "weights.pt", cure="train again")
+    with pytest.raises(
+        CheckpointError, match=r"nothing\.pt: cannot be read \(No such file or directory\); train again$"
+    ):
+        load_torch(tmp_path / "nothing.pt", cure="train again")

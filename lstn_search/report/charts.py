@@ -9,7 +9,8 @@ from lstn_search.report.growth import GrowthInfo
 from lstn_search.report.ledger import LedgerInfo
 from lstn_search.report.marginals import ChoiceInfo
 from lstn_search.report.palette import Palette, bare, make_figure
-from lstn_search.report.theta import COLLAPSED_OUT_OF_FRAME, INERT_SPREAD, ThetaInfo, ThetaPoint
+from lstn_search.report.theta import ThetaInfo, ThetaPoint
+from lstn_search.results import COLLAPSED_OUT_OF_FRAME, INERT_SPREAD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
     from lstn_search.search.entries import Rung
-    from lstn_search.search.folder import RunFolder
     from lstn_search.search.run import Run
 
 __all__ = ["History", "Proposal", "open_with_history", "read_history"]
@@ -39,7 +38,9 @@ class History:
 
 def read_history(run: "Run") -> History:
     """The history of a run; empty when it has no study. Raises RunError when the study cannot be read."""
-    return _history(*_read(run.folder))
+    from lstn_search.search.entries import read_study
+
+    return _history(*read_study(run.folder))
 
 
 def open_with_history(path: Path) -> "tuple[Run, History]":
@@ -48,35 +49,17 @@ def open_with_history(path: Path) -> "tuple[Run, History]":
     Raises RunError when the folder holds no run, or the study cannot be read.
     """
     from lstn_search.results import References
-    from lstn_search.search.entries import read_trials
+    from lstn_search.search.entries import read_study, read_trials
     from lstn_search.search.folder import RunFolder
     from lstn_search.search.run import Run, open_run
 
     folder = RunFolder.open(path)
     if "data" not in folder.manifest:
         return open_run(path), History()  # says what is wrong with it
-    trials, rungs = _read(folder)
+    trials, rungs = read_study(folder)
     references = References.from_dict(folder.manifest.get("references", References().to_dict()))
     entries = [entry for entry in read_trials(folder.settings, trials, rungs) if entry.results]
     return Run(folder=folder, entries=entries, references=references), _history(trials, rungs)
-
-
-def _read(folder: "RunFolder") -> "tuple[list[FrozenTrial], list[Rung]]":
-    """All proposals, and all rungs in the order in which they ended."""
-    import optuna
-
-    from lstn_search.search.entries import read_rungs, using_storage
-
-    if not folder.has_study:
-        return [], []
-    with using_storage(folder):
-        storage = optuna.storages.RDBStorage(folder.storage_url)
-        try:
-            study = optuna.load_study(study_name=folder.study_name, storage=storage)
-            rungs = read_rungs(optuna.load_study(study_name=folder.rungs_name, storage=storage))
-        except KeyError:  # the search was killed as it began the study
-            return [], []
-        return study.get_trials(deepcopy=False), rungs
 
 
 def _history(trials: "list[FrozenTrial]", rungs: "list[Rung]") -> History:

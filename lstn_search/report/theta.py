@@ -3,16 +3,13 @@
 import dataclasses
 from typing import TYPE_CHECKING
 
+from lstn_search.results import COLLAPSED_OUT_OF_FRAME, COLLAPSED_SCALE, INERT_SPREAD
+
 if TYPE_CHECKING:
     from lstn_search.results import TrialResult
     from lstn_search.search.run import Run
 
 __all__ = ["DeadInfo", "ThetaInfo", "ThetaPoint", "reason_of_death", "theta_info"]
-
-# The bounds of lstn_search.train.health, which imports torch; a test keeps them equal.
-INERT_SPREAD = 0.02
-COLLAPSED_OUT_OF_FRAME = 0.7
-COLLAPSED_SCALE = (0.1, 4.0)
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)

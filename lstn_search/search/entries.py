@@ -24,6 +24,7 @@ __all__ = [
     "make_candidate",
     "read_entries",
     "read_rungs",
+    "read_study",
     "read_trials",
     "score",
     "score_name",
@@ -120,17 +121,24 @@ def score(settings: SearchSettings, result: TrialResult) -> float:
 
 def read_entries(folder: RunFolder) -> list[Entry]:
     """The trained architectures of a run, in the order of proposal. Raises RunError when its study cannot be read."""
+    return [entry for entry in read_trials(folder.settings, *read_study(folder)) if entry.results]
+
+
+def read_study(folder: RunFolder) -> tuple[list[FrozenTrial], list[Rung]]:
+    """All proposals of a run, and all rungs in the order in which they ended; none where there is no study yet.
+
+    Raises RunError when the study cannot be read.
+    """
     if not folder.has_study:
-        return []
+        return [], []
     with using_storage(folder):
         storage = optuna.storages.RDBStorage(folder.storage_url)
         try:
             study = optuna.load_study(study_name=folder.study_name, storage=storage)
             rungs = read_rungs(optuna.load_study(study_name=folder.rungs_name, storage=storage))
         except KeyError:  # the search was killed as it began the study
-            return []
-        entries = read_trials(folder.settings, study.get_trials(deepcopy=False), rungs)
-    return [entry for entry in entries if entry.results]
+            return [], []
+        return study.get_trials(deepcopy=False), rungs
 
 
 def read_trials(settings: SearchSettings, trials: list[FrozenTrial], rungs: list[Rung]) -> list[Entry]:

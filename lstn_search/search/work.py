@@ -32,6 +32,7 @@ from lstn_search.train.recovery import Diverged
 from lstn_search.train.warm import Warm, warm_backbone
 from lstn_search.train.workbench import Workbench
 from lstn_search.trial import build_localizer, joint_columns, recover_columns, run_trial
+from lstn_search.weights import load_torch
 
 __all__ = ["climb", "load_trained", "prepare", "run_job", "workbench"]
 
@@ -109,7 +110,7 @@ def load_trained(file: Path, arch: Arch, image_size: int) -> tuple[Localizer, di
 
     Raises CheckpointError when the file is missing, damaged, or holds another architecture.
     """
-    state = _load(file, torch.device("cpu"))
+    state = load_torch(file, cure=CURE)
     if state.get("arch") != arch.to_json() or "trained" not in state:
         raise CheckpointError(f"{file}: not the trained state of this architecture; {CURE}")
     parts: dict[str, dict[str, torch.Tensor]] = {"transformer.localizer.": {}, "backbone.": {}}
@@ -155,13 +156,13 @@ def _below(
     """The state that the rung below left; when it is lost, that rung is climbed again."""
     file = checkpoint_file(folder, arch, rung - 1)
     try:
-        return _load(file, bench.device)
+        return load_torch(file, cure=CURE, device=bench.device)
     except CheckpointError as error:
         print(f"{error}\nclimbing rung {rung - 1} again")  # to the worker's log
     again = climb(bench, warm, arch, ladder, rung - 1, folder, say)
     if again.status == "failed":
         raise Diverged(again.reason)
-    return _load(file, bench.device)
+    return load_torch(file, cure=CURE, device=bench.device)
 
 
 def _continue(bench: Workbench, warm: Warm, localizer: Localizer, state: dict[str, Any]) -> JointTraining:
@@ -189,18 +190,6 @@ def _save(file: Path, state: dict[str, Any]) -> None:
         write_atomically(file, buffer.getvalue())
     except OSError as error:
         raise RunError(f"{file} cannot be written ({error.strerror}); make room, then go on with --resume") from None
-
-
-def _load(file: Path, device: torch.device) -> dict[str, Any]:
-    try:
-        state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
-    except OSError as error:
-        raise CheckpointError(f"{file}: cannot be read ({error.strerror}); {CURE}") from None
-    except Exception:  # on bytes that are none of its own the unpickler fails in many ways
-        raise CheckpointError(f"{file}: not a checkpoint, or a damaged one; {CURE}") from None
-    if not isinstance(state, dict):
-        raise CheckpointError(f"{file}: not a checkpoint of a search; {CURE}")
-    return state
 
 
 def _facts(bench: Workbench, warm: Warm | None) -> dict[str, object]:

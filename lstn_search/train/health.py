@@ -13,14 +13,12 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 
+from lstn_search.results import COLLAPSED_OUT_OF_FRAME, COLLAPSED_SCALE, INERT_SPREAD
+
 __all__ = ["Health", "Verdict", "examine"]
 
 Verdict = Literal["alive", "inert", "collapsed"]
 
-INERT_SPREAD = 0.02
-"""Below this spread theta is constant for practical purposes: it moves a 64 px image by about half a pixel."""
-COLLAPSED_OUT_OF_FRAME = 0.7
-COLLAPSED_SCALE = (0.1, 4.0)
 PROBE_SIZE = 16
 """The sampling grid is probed at 16 x 16 points."""
 
