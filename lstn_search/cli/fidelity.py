@@ -89,23 +89,12 @@ def fidelity_command(
 
 def _table(info: "FidelityInfo") -> "Table":
     """The correlations, grouped by what they are taken against; 80 columns are enough for it."""
-    from rich import box
-    from rich.table import Table
+    from lstn_search.report.tables import number, plain_table
 
-    from lstn_search.report.tables import number
-
-    table = Table(
-        title=f"Rank correlation of {info.num} architectures within the budget",
-        caption="tau: Kendall's tau-b, errors count as better when smaller; interval: bootstrap over architectures, "
+    table = plain_table(
+        f"Rank correlation of {info.num} architectures within the budget",
+        "tau: Kendall's tau-b, errors count as better when smaller; interval: bootstrap over architectures, "
         "above 0.5: trust it, above 0: a hint; n: of those that have the first number",
-        box=box.SIMPLE_HEAD,
-        title_justify="left",
-        caption_justify="left",
-        title_style="bold",
-        caption_style="dim",
-        header_style="",
-        show_edge=False,
-        pad_edge=False,
         collapse_padding=True,
     )
     table.add_column("")

@@ -1,7 +1,8 @@
-"""Live progress of a search: a line a finished rung; on a terminal also the front and the stages under way."""
+"""Live progress: a line a finished piece of work; on a terminal also the stages under way, and a search's front."""
 
 import sys
 import time
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -12,7 +13,12 @@ from lstn_search.report.tables import front_table, number
 from lstn_search.search.entries import Entry
 from lstn_search.search.run import Run
 
-__all__ = ["SearchProgress", "make_console"]
+if TYPE_CHECKING:
+    from lstn_search.verify.plan import Plan
+    from lstn_search.verify.records import Record
+    from lstn_search.verify.result import Verification
+
+__all__ = ["Progress", "SearchProgress", "VerifyProgress", "make_console"]
 
 WIDE = 200
 """Columns where there is no terminal: a line in a file or a pipe is never wrapped or cut."""
@@ -26,20 +32,20 @@ def make_console() -> Console:
     return console
 
 
-class SearchProgress:
-    """On a terminal: the front and the stages, redrawn in place, under the lines. Elsewhere: the lines alone."""
+class Progress:
+    """Lines; on a terminal also the stages under way, redrawn in place under them.
 
-    def __init__(self, console: Console, trials: int) -> None:
+    It draws once when it is made, so whatever `_count` and `_render` need has to be there before.
+    """
+
+    def __init__(self, console: Console) -> None:
         self.console = console
-        self.trials = trials
         self.start = time.monotonic()
-        self.run: Run | None = None
         self.stages: dict[str, str] = {}
-        self.front: tuple[RenderableType, ...] = ()
         self.spinner = Spinner("dots")
         self.live = Live(console=console, get_renderable=self._render, refresh_per_second=5, transient=True)
 
-    def __enter__(self) -> "SearchProgress":
+    def __enter__(self) -> Self:
         if self.console.is_terminal:
             self.live.start()
         return self
@@ -54,6 +60,33 @@ class SearchProgress:
     def on_end(self, name: str) -> None:
         """A job ended."""
         self.stages.pop(name, None)
+
+    def _say(self, line: str, style: str | None = None) -> None:
+        self.console.print(line, style=style, soft_wrap=not self.console.is_terminal)
+
+    def _render(self) -> RenderableType:
+        under_way = ", ".join(f"{name}: {what}" for name, what in self.stages.items())
+        line = f"{self._clock()}  {self._count()}{under_way}"
+        self.spinner.update(text=Text(line, no_wrap=True, overflow="ellipsis"))
+        return self.spinner
+
+    def _clock(self) -> str:
+        minutes, seconds = divmod(int(time.monotonic() - self.start), 60)
+        return f"{minutes:3d}:{seconds:02d}"
+
+    def _count(self) -> str:
+        """How much of the work is done, before the stages; two spaces end it."""
+        return ""
+
+
+class SearchProgress(Progress):
+    """On a terminal: the front and the stages, redrawn in place, under the lines. Elsewhere: the lines alone."""
+
+    def __init__(self, console: Console, trials: int) -> None:
+        self.trials = trials
+        self.run: Run | None = None
+        self.front: tuple[RenderableType, ...] = ()
+        super().__init__(console)
 
     def on_ready(self, run: Run) -> None:
         """Head the lines to come."""
@@ -84,24 +117,49 @@ class SearchProgress:
             f"{last.seconds:4.0f}  {', '.join(marks)}".rstrip()
         )
 
-    def _say(self, line: str, style: str | None = None) -> None:
-        self.console.print(line, style=style, soft_wrap=not self.console.is_terminal)
-
     def _draw_front(self, run: Run) -> None:
         self.front = (front_table(run, with_seeds=False), "") if run.front else ()
 
     def _render(self) -> Group:
-        under_way = ", ".join(f"{name}: {what}" for name, what in self.stages.items())
-        line = f"{self._clock()}  {self._count()}{under_way}"
-        self.spinner.update(text=Text(line, no_wrap=True, overflow="ellipsis"))
-        return Group(*self.front, self.spinner)
-
-    def _clock(self) -> str:
-        minutes, seconds = divmod(int(time.monotonic() - self.start), 60)
-        return f"{minutes:3d}:{seconds:02d}"
+        return Group(*self.front, super()._render())
 
     def _count(self) -> str:
         if self.run is None:
             return ""
         done = sum(bool(entry.results) and not entry.candidate.is_seed for entry in self.run.entries)
         return f"{done}/{self.trials}  "
+
+
+class VerifyProgress(Progress):
+    """A line a finished training."""
+
+    def __init__(self, console: Console) -> None:
+        self.num_done = self.num_all = 0
+        self.verification: Verification | None = None
+        super().__init__(console)
+
+    def on_ready(self, plan: "Plan", num_done: int) -> None:
+        """Head the lines to come."""
+        self.num_done, self.num_all = num_done, len(plan.keys) * len(plan.seeds)
+        names = ", ".join(contender.name for contender in plan.contenders)
+        before = f"; {num_done} are on file" if num_done else ""
+        self._say(f"{self._clock()}  {self.num_all} trainings of control, oracle, {names}{before}")
+        self._say("  time  name    seed   val %  test %    s", style="bold")
+
+    def on_record(self, record: "Record") -> None:
+        """One line for the training just finished."""
+        self.num_done += 1
+        result = record.result
+        reason = f": {result.reason}" if result.reason else ""
+        mark = "" if result.status == "ok" else f"{result.status}{reason}"
+        self._say(
+            f"{self._clock()}  {record.name:<7} {record.seed:4} {number(result.val_top1):>7} "
+            f"{number(record.tested()):>7} {result.seconds:4.0f}  {mark}".rstrip()
+        )
+
+    def on_summary(self, verification: "Verification") -> None:
+        """What is known at the end, however it came."""
+        self.verification = verification
+
+    def _count(self) -> str:
+        return f"{self.num_done}/{self.num_all}  "

@@ -1,9 +1,8 @@
 """The command `verify`: a run's finalists retrained with fresh seeds, and compared."""
 
 import json
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,8 +11,6 @@ from lstn_search.cli.options import CacheDir, DataDir
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lstn_search.verify.plan import Plan
-    from lstn_search.verify.records import Record
     from lstn_search.verify.result import Verification
 
 __all__ = ["register"]
@@ -65,7 +62,7 @@ def verify_command(
     from rich.console import Console
 
     from lstn_search.api import verify
-    from lstn_search.cli.progress import make_console
+    from lstn_search.cli.progress import VerifyProgress, make_console
     from lstn_search.search.launch import EngineOptions
     from lstn_search.search.run import open_run
 
@@ -106,75 +103,3 @@ def _print(console: "Console", run: Path, verification: "Verification", *, as_js
         console.print(f"to go on: {verification.command}", soft_wrap=True)
     if verification.complete_seeds:
         console.print(f"written: {run / 'verify.json'}, {run / 'verify.csv'}", soft_wrap=True)
-
-
-class VerifyProgress:
-    """A line a finished training; on a terminal also the stages under way, redrawn in place."""
-
-    def __init__(self, console: "Console") -> None:
-        from rich.live import Live
-        from rich.spinner import Spinner
-
-        self.console = console
-        self.start = time.monotonic()
-        self.stages: dict[str, str] = {}
-        self.num_done = self.num_all = 0
-        self.verification: Verification | None = None
-        self.spinner = Spinner("dots")
-        self.live = Live(console=console, get_renderable=self._render, refresh_per_second=5, transient=True)
-
-    def __enter__(self) -> "VerifyProgress":
-        if self.console.is_terminal:
-            self.live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.live.stop()
-
-    def on_ready(self, plan: "Plan", num_done: int) -> None:
-        """Head the lines to come."""
-        self.num_done, self.num_all = num_done, len(plan.keys) * len(plan.seeds)
-        names = ", ".join(contender.name for contender in plan.contenders)
-        before = f"; {num_done} are on file" if num_done else ""
-        self._say(f"{self._clock()}  {self.num_all} trainings of control, oracle, {names}{before}")
-        self._say("  time  name    seed   val %  test %    s", style="bold")
-
-    def on_stage(self, name: str, what: str) -> None:
-        """A job began a stage."""
-        self.stages[name] = what
-
-    def on_end(self, name: str) -> None:
-        """A job ended."""
-        self.stages.pop(name, None)
-
-    def on_record(self, record: "Record") -> None:
-        """One line for the training just finished."""
-        from lstn_search.report.tables import number
-
-        self.num_done += 1
-        result = record.result
-        reason = f": {result.reason}" if result.reason else ""
-        mark = "" if result.status == "ok" else f"{result.status}{reason}"
-        self._say(
-            f"{self._clock()}  {record.name:<7} {record.seed:4} {number(result.val_top1):>7} "
-            f"{number(record.tested()):>7} {result.seconds:4.0f}  {mark}".rstrip()
-        )
-
-    def on_summary(self, verification: "Verification") -> None:
-        """What is known at the end, however it came."""
-        self.verification = verification
-
-    def _say(self, line: str, style: str | None = None) -> None:
-        self.console.print(line, style=style, soft_wrap=not self.console.is_terminal)
-
-    def _render(self) -> Any:
-        from rich.text import Text
-
-        under_way = ", ".join(f"{name}: {what}" for name, what in self.stages.items())
-        line = f"{self._clock()}  {self.num_done}/{self.num_all}  {under_way}"
-        self.spinner.update(text=Text(line, no_wrap=True, overflow="ellipsis"))
-        return self.spinner
-
-    def _clock(self) -> str:
-        minutes, seconds = divmod(int(time.monotonic() - self.start), 60)
-        return f"{minutes:3d}:{seconds:02d}"

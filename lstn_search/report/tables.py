@@ -1,6 +1,6 @@
 """Tables for the terminal: the front, and the references it is quoted against."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
@@ -9,12 +9,29 @@ if TYPE_CHECKING:
     from lstn_search.search.entries import Entry
     from lstn_search.search.run import Run
 
-__all__ = ["front_table", "number"]
+__all__ = ["front_table", "number", "plain_table"]
 
 
 def number(value: float | None, digits: int = 1) -> str:
     """A number with fixed digits, or a dash."""
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def plain_table(title: str, caption: str, **layout: Any) -> Table:
+    """A table with a title above and a caption below, and one rule under its headings."""
+    return Table(
+        title=title,
+        caption=caption,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        caption_justify="left",
+        title_style="bold",
+        caption_style="dim",
+        header_style="",
+        show_edge=False,
+        pad_edge=False,
+        **layout,
+    )
 
 
 def front_table(run: "Run", *, with_seeds: bool = True) -> Table:
@@ -23,18 +40,10 @@ def front_table(run: "Run", *, with_seeds: bool = True) -> Table:
     80 columns are enough for it.
     """
     task = run.folder.settings.task
-    table = Table(
-        title=f"Pareto front at {task.image_size} px",
-        caption="control: no transformer; oracle: warp undone exactly; gap: between them",
-        box=box.SIMPLE_HEAD,
-        title_justify="left",
-        caption_justify="left",
-        title_style="bold",
-        caption_style="dim",
-        header_style="",
-        show_edge=False,
+    table = plain_table(
+        f"Pareto front at {task.image_size} px",
+        "control: no transformer; oracle: warp undone exactly; gap: between them",
         collapse_padding=True,
-        pad_edge=False,
     )
     table.add_column("name", no_wrap=True)
     view = "top-1 %" if task.view == "none" else f"top-1 %\n{task.view}"

@@ -1,9 +1,8 @@
 """A verification as a table for the terminal."""
 
-from rich import box
 from rich.table import Table
 
-from lstn_search.report.tables import number
+from lstn_search.report.tables import number, plain_table
 from lstn_search.verify.result import Finalist, Verification
 
 __all__ = ["verification_table"]
@@ -12,18 +11,10 @@ __all__ = ["verification_table"]
 def verification_table(verification: Verification) -> Table:
     """Control, finalists (cheapest first, the pick in bold) and oracle, with 95 % intervals; 80 columns are enough."""
     num = len(verification.complete_seeds)
-    table = Table(
-        title=f"Verified with {num} fresh seed{'s' * (num != 1)}: mean ± 95 % interval, top-1 %",
-        caption="search: validation in it; gap: closed on test; to …: paired, on test",
-        box=box.SIMPLE_HEAD,
-        title_justify="left",
-        caption_justify="left",
-        title_style="bold",
-        caption_style="dim",
-        header_style="",
-        show_edge=False,
+    table = plain_table(
+        f"Verified with {num} fresh seed{'s' * (num != 1)}: mean ± 95 % interval, top-1 %",
+        "search: validation in it; gap: closed on test; to …: paired, on test",
         padding=0,
-        pad_edge=False,
     )
     table.add_column("name", no_wrap=True)
     for heading in ("GFLOPs", "search", "val", "test", "gap %", "to no STN", "to L-STN"):
