@@ -339,5 +339,7 @@ def test_ctrl_c_in_a_destructor_comes_again() -> None:
         "except KeyboardInterrupt:\n"
         "    print('interrupted')\n"
     )
+    start = time.monotonic()
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
     assert (ran.stdout, ran.stderr) == ("interrupted\n", "")
+    assert time.monotonic() - start < 9, "it waited for the sleep to end"

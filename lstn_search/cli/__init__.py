@@ -1,6 +1,5 @@
 """The command line: one module a group of commands; nothing here imports torch before a command needs it."""
 
-import _thread
 import errno
 import os
 import signal
@@ -58,7 +57,9 @@ def main() -> NoReturn:
 def _interrupt_again(unraisable: "sys.UnraisableHookArgs") -> None:
     """A Ctrl-C that fell into a destructor is swallowed and printed by Python: it comes again, a moment later."""
     if unraisable.exc_type is KeyboardInterrupt:
-        threading.Timer(0.05, _thread.interrupt_main).start()
+        main_thread = threading.main_thread().ident
+        assert main_thread is not None
+        threading.Timer(0.05, signal.pthread_kill, (main_thread, signal.SIGINT)).start()  # ends what it waits for, too
     else:
         sys.__unraisablehook__(unraisable)
 
