@@ -16,13 +16,19 @@ from lstn_search.cli.options import (
     MaxEpochs,
     Precision,
     RecoverSteps,
+    RunBackbone,
+    RunImageSize,
+    RunProtocol,
+    RunTrialSize,
+    RunViewStrength,
+    SeedPointSpace,
     ViewName,
     WarmEpochs,
     check_writable,
     make_task,
-)  # fmt: skip
+)
 from lstn_search.errors import RunError, SettingError
-from lstn_search.task import DEFAULT_BACKBONE, FULL_SCHEDULE, Task
+from lstn_search.task import FULL_SCHEDULE, Task
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -51,13 +57,13 @@ def eval_command(
         str | None, typer.Option(help="As for search; a RUN brings its own.", show_default=False)
     ] = None,
     data_dir: DataDir = None,
-    image_size: Annotated[int | None, typer.Option(help="Side in px at deployment.", show_default="224")] = None,
-    trial_size: Annotated[int | None, typer.Option(help="Side in px that is trained on.", show_default="64")] = None,
-    backbone: Annotated[str | None, typer.Option(help="The classifier.", show_default=DEFAULT_BACKBONE)] = None,
-    space: Annotated[str, typer.Option(help="Whose seed points --arch may name.")] = "lstn",
+    image_size: RunImageSize = None,
+    trial_size: RunTrialSize = None,
+    backbone: RunBackbone = None,
+    space: SeedPointSpace = "lstn",
     view: ViewName = None,
-    view_strength: Annotated[float | None, typer.Option(help="Scales the view's ranges.", show_default="1")] = None,
-    protocol: Annotated[str | None, typer.Option(help="recover or paper.", show_default="recover")] = None,
+    view_strength: RunViewStrength = None,
+    protocol: RunProtocol = None,
     epochs: Epochs = None,
     max_epochs: MaxEpochs = None,
     recover_steps: RecoverSteps = None,

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from lstn_search.cli.options import RunFolderArgument
+
 __all__ = ["register"]
 
 
@@ -14,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def export_command(
-    run: Annotated[Path, typer.Argument(help="The run folder of a search.", show_default=False)],
+    run: RunFolderArgument,
     out: Annotated[Path, typer.Option(help="The folder to write.", show_default=False)],
     pick: Annotated[
         str, typer.Option(help="best, knee or max-gflops=X of the front; or the name or number of a trial.")

@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lstn_search.cli.options import CacheDir
+from lstn_search.cli.options import (
+    CacheDir,
+    RunFolderArgument,
+    Workers,
+)
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -22,7 +26,7 @@ def register(app: typer.Typer) -> None:
 
 
 def fidelity_command(
-    run: Annotated[Path, typer.Argument(help="The run folder of a search.", show_default=False)],
+    run: RunFolderArgument,
     deployment: Annotated[
         int | None,
         typer.Option(help="First train so many architectures at the deployment size.", show_default=False),
@@ -31,10 +35,7 @@ def fidelity_command(
     minutes: Annotated[
         float | None, typer.Option(help="With --deployment: start nothing after so long.", show_default=False)
     ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(help="Processes that train.", show_default="one a GPU, else one a core"),
-    ] = None,
+    workers: Workers = None,
     data_dir: Annotated[
         Path | None, typer.Option(help="The dataset's folder, if it is not where it was.", show_default=False)
     ] = None,

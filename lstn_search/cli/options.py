@@ -8,7 +8,7 @@ import typer
 
 from lstn_search.data.names import DATASET_NAMES
 from lstn_search.errors import SettingError
-from lstn_search.task import Task
+from lstn_search.task import DEFAULT_BACKBONE, Task
 
 __all__ = [
     "Backbone",
@@ -17,17 +17,30 @@ __all__ = [
     "DataDir",
     "Dataset",
     "Device",
+    "EngineChoice",
     "Epochs",
+    "GpusPerJob",
     "ImageSize",
     "MaxEpochs",
     "Precision",
     "ProtocolName",
+    "RayAddress",
     "RecoverSteps",
+    "Retries",
+    "RunBackbone",
+    "RunFolderArgument",
+    "RunImageSize",
+    "RunProtocol",
+    "RunTrialSize",
+    "RunViewStrength",
     "Seed",
+    "SeedPointSpace",
+    "StoragePath",
     "TrialSize",
     "ViewName",
     "ViewStrength",
     "WarmEpochs",
+    "Workers",
     "check_writable",
     "make_task",
 ]
@@ -56,6 +69,26 @@ WarmEpochs = Annotated[int | None, typer.Option(help="Epochs of the classifier a
 BatchSize = Annotated[int | None, typer.Option(help="Images a step.", show_default=False)]
 Seed = Annotated[int, typer.Option(help="Of batches, views, weights and sampler.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
+Workers = Annotated[int | None, typer.Option(help="Processes that train.", show_default="one a GPU, else one a core")]
+EngineChoice = Annotated[str, typer.Option(help="local (processes on this machine) or ray.")]
+RayAddress = Annotated[
+    str | None, typer.Option(help="Of a Ray cluster; without it Ray starts here.", show_default=False)
+]
+StoragePath = Annotated[
+    Path | None, typer.Option(help="Ray: a folder all nodes reach, for checkpoints and cache.", show_default=False)
+]
+GpusPerJob = Annotated[float | None, typer.Option(help="Ray: 0.5 lets two jobs share a GPU.", show_default=False)]
+Retries = Annotated[int, typer.Option(help="How often a job is run again when its worker dies.")]
+RunFolderArgument = Annotated[Path, typer.Argument(help="The run folder of a search.", show_default=False)]
+
+# Of `eval` and `show`, where a run may bring its own: None is the run's, or the default.
+RunImageSize = Annotated[int | None, typer.Option(help="Side in px at deployment.", show_default="224")]
+RunTrialSize = Annotated[int | None, typer.Option(help="Side in px that is trained on.", show_default="64")]
+RunBackbone = Annotated[str | None, typer.Option(help="The classifier.", show_default=DEFAULT_BACKBONE)]
+RunViewStrength = Annotated[float | None, typer.Option(help="Scales the view's ranges.", show_default="1")]
+RunProtocol = Annotated[str | None, typer.Option(help="recover or paper.", show_default="recover")]
+SeedPointSpace = Annotated[str, typer.Option(help="Whose seed points --arch may name.")]
+
 Precision = Annotated[str, typer.Option(help="fp32, bf16, or auto: the faster of the two here.")]
 CacheDir = Annotated[
     Path | None, typer.Option(help="Decoded images and warm classifiers; also $LSTN_CACHE_DIR.", show_default=False)

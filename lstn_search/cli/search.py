@@ -13,19 +13,25 @@ from lstn_search.cli.options import (
     DataDir,
     Dataset,
     Device,
+    EngineChoice,
     Epochs,
+    GpusPerJob,
     ImageSize,
     MaxEpochs,
     Precision,
     ProtocolName,
+    RayAddress,
     RecoverSteps,
+    Retries,
     Seed,
+    StoragePath,
     TrialSize,
     ViewName,
     ViewStrength,
     WarmEpochs,
+    Workers,
     make_task,
-)  # fmt: skip
+)
 from lstn_search.task import DEFAULT_BACKBONE
 
 if TYPE_CHECKING:
@@ -63,25 +69,16 @@ def search_command(
     eta: Annotated[
         int | None, typer.Option(help="One in eta of a rung climbs; 1: all.", show_default="the space's, 3")
     ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(help="Processes that train.", show_default="one a GPU, else one a core"),
-    ] = None,
-    engine: Annotated[str, typer.Option(help="local (processes on this machine) or ray.")] = "local",
-    ray_address: Annotated[
-        str | None, typer.Option(help="Of a Ray cluster; without it Ray starts here.", show_default=False)
-    ] = None,
-    storage_path: Annotated[
-        Path | None, typer.Option(help="Ray: a folder all nodes reach, for checkpoints.", show_default=False)
-    ] = None,
-    gpus_per_job: Annotated[
-        float | None, typer.Option(help="Ray: 0.5 lets two jobs share a GPU.", show_default=False)
-    ] = None,
+    workers: Workers = None,
+    engine: EngineChoice = "local",
+    ray_address: RayAddress = None,
+    storage_path: StoragePath = None,
+    gpus_per_job: GpusPerJob = None,
     storage: Annotated[
         str | None,
         typer.Option(help="A database for the study instead of the folder's SQLite file.", show_default=False),
     ] = None,
-    retries: Annotated[int, typer.Option(help="How often a job is run again when its worker dies.")] = 1,
+    retries: Retries = 1,
     budget_scope: Annotated[
         str, typer.Option(help="localizer, or stn: with grid generator and sampler.")
     ] = "localizer",

@@ -15,12 +15,17 @@ from lstn_search.cli.options import (
     MaxEpochs,
     Precision,
     RecoverSteps,
+    RunBackbone,
+    RunImageSize,
+    RunProtocol,
+    RunTrialSize,
+    RunViewStrength,
+    SeedPointSpace,
     ViewName,
     WarmEpochs,
     check_writable,
 )
 from lstn_search.errors import RunError, SettingError
-from lstn_search.task import DEFAULT_BACKBONE
 
 if TYPE_CHECKING:
     from lstn_search.visualise import BeforeAfterInfo
@@ -64,13 +69,13 @@ def show_command(
     data_dir: DataDir = None,
     cache_dir: CacheDir = None,
     dataset: Annotated[str | None, typer.Option(help="As for eval, like all that follow.", show_default=False)] = None,
-    image_size: Annotated[int | None, typer.Option(help="Side in px at deployment.", show_default="224")] = None,
-    trial_size: Annotated[int | None, typer.Option(help="Side in px that is trained on.", show_default="64")] = None,
-    backbone: Annotated[str | None, typer.Option(help="The classifier.", show_default=DEFAULT_BACKBONE)] = None,
-    space: Annotated[str, typer.Option(help="Whose seed points --arch may name.")] = "lstn",
+    image_size: RunImageSize = None,
+    trial_size: RunTrialSize = None,
+    backbone: RunBackbone = None,
+    space: SeedPointSpace = "lstn",
     view: ViewName = None,
-    view_strength: Annotated[float | None, typer.Option(help="Scales the view's ranges.", show_default="1")] = None,
-    protocol: Annotated[str | None, typer.Option(help="recover or paper.", show_default="recover")] = None,
+    view_strength: RunViewStrength = None,
+    protocol: RunProtocol = None,
     epochs: Epochs = None,
     max_epochs: MaxEpochs = None,
     recover_steps: RecoverSteps = None,

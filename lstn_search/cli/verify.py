@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lstn_search.cli.options import CacheDir, DataDir
+from lstn_search.cli.options import (
+    CacheDir,
+    DataDir,
+    EngineChoice,
+    GpusPerJob,
+    RayAddress,
+    Retries,
+    RunFolderArgument,
+    StoragePath,
+    Workers,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 
 def verify_command(
-    run: Annotated[Path, typer.Argument(help="The run folder of a search.", show_default=False)],
+    run: RunFolderArgument,
     top: Annotated[int, typer.Option(help="How many of the front to verify, the most accurate first.")] = 2,
     seeds: Annotated[int, typer.Option(help="Trainings of each; at least 2.")] = 5,
     minutes: Annotated[float | None, typer.Option(help="Start no training after so long.", show_default=False)] = None,
@@ -32,21 +42,12 @@ def verify_command(
     recover_steps: Annotated[
         int | None, typer.Option(help="More recover steps than the search's.", show_default=False)
     ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(help="Processes that train.", show_default="one a GPU, else one a core"),
-    ] = None,
-    engine: Annotated[str, typer.Option(help="local (processes on this machine) or ray.")] = "local",
-    ray_address: Annotated[
-        str | None, typer.Option(help="Of a Ray cluster; without it Ray starts here.", show_default=False)
-    ] = None,
-    storage_path: Annotated[
-        Path | None, typer.Option(help="Ray: a folder all nodes reach.", show_default=False)
-    ] = None,
-    gpus_per_job: Annotated[
-        float | None, typer.Option(help="Ray: 0.5 lets two jobs share a GPU.", show_default=False)
-    ] = None,
-    retries: Annotated[int, typer.Option(help="How often a job is run again when its worker dies.")] = 1,
+    workers: Workers = None,
+    engine: EngineChoice = "local",
+    ray_address: RayAddress = None,
+    storage_path: StoragePath = None,
+    gpus_per_job: GpusPerJob = None,
+    retries: Retries = 1,
     data_dir: DataDir = None,
     device: Annotated[
         str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", show_default="the run's")
