@@ -1,6 +1,6 @@
 """The library's door: search, open and export, with plain arguments. Torch is loaded when they are called."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -99,11 +99,14 @@ def fidelity(
     minutes: float | None = None,
     engine: EngineOptions = DEFAULT_ENGINE,
     seed: int = 0,
+    data_dir: str | Path | None = None,
+    on_stage: Callable[[str], None] = lambda what: None,
 ) -> "FidelityInfo":
     """Which cheap measurements of a run rank its architectures; also written to the run folder as fidelity.json.
 
     With `deployment` that many architectures are first trained at the deployment size, up to `rung`; what is on file is
-    not trained again, and after `minutes` nothing new is started. Raises LstnError on bad input.
+    not trained again, and after `minutes` nothing new is started. `data_dir` is where the images lie now; `on_stage` is
+    told what is under way. Raises LstnError on bad input.
     """
     from lstn_search.fidelity import fidelity_info, write_fidelity
     from lstn_search.fidelity.deployment import measure_deployment
@@ -117,6 +120,8 @@ def fidelity(
             rung=rung,
             minutes=minutes,
             seed=seed,
+            data_dir=str(Path(data_dir).expanduser()) if data_dir else None,
+            on_stage=on_stage,
         )
     info = fidelity_info(run, seed=seed)
     write_fidelity(run, info)

@@ -49,36 +49,26 @@ def fidelity_command(
     are trained at with the size of deployment. What that trains is kept: the same command goes on. Writes
     RUN/fidelity.json.
     """
+    from rich.console import Console
+
+    from lstn_search.api import fidelity
     from lstn_search.cli.progress import make_console
-    from lstn_search.fidelity import fidelity_info, write_fidelity
+    from lstn_search.search.launch import EngineOptions
     from lstn_search.search.run import open_run
 
     console = make_console()
-    opened = open_run(run)
-    if deployment is not None:
-        from rich.console import Console
-
-        from lstn_search.fidelity.deployment import measure_deployment
-        from lstn_search.search.launch import EngineOptions, run_job, start_workers
-
-        options, ladder = EngineOptions(workers=workers, cache_dir=cache_dir), opened.folder.settings.ladder
-        try:
-            with Console(stderr=True).status("starting") as status:
-                measure_deployment(
-                    opened,
-                    deployment,
-                    lambda task, folder: start_workers(task, ladder, folder, options, run_job),
-                    rung=rung,
-                    minutes=minutes,
-                    seed=seed,
-                    data_dir=None if data_dir is None else str(data_dir.expanduser()),
-                    on_stage=status.update,
-                )
-        except KeyboardInterrupt:
-            console.print(f"interrupted; what was trained is in {run / 'fidelity'}. To go on: the same command")
-            raise typer.Exit(130) from None
-    info = fidelity_info(opened, seed=seed)
-    write_fidelity(opened, info)
+    opened, options = open_run(run), EngineOptions(workers=workers, cache_dir=cache_dir)
+    try:
+        with Console(stderr=True).status("starting") as status:
+            info = fidelity(
+                opened, deployment=deployment, rung=rung, minutes=minutes, engine=options, seed=seed,
+                data_dir=data_dir, on_stage=status.update,
+            )  # fmt: skip
+    except KeyboardInterrupt:
+        if deployment is None:
+            raise
+        console.print(f"interrupted; what was trained is in {run / 'fidelity'}. To go on: the same command")
+        raise typer.Exit(130) from None
     if as_json:
         print(json.dumps(info.to_dict(), indent=2))
         return
