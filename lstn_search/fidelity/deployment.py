@@ -5,7 +5,6 @@ to one rung of the ladder. Results are kept in the run's `fidelity/`, one file a
 not there; what is there is not trained again. No torch here: workers train.
 """
 
-import contextlib
 import dataclasses
 import json
 import logging
@@ -15,8 +14,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
 from lstn_search.atomic import write_atomically
 from lstn_search.errors import RunError, SettingError
 from lstn_search.fidelity.rank import MIN_ARCHITECTURES, Correlation, correlate
@@ -24,6 +21,7 @@ from lstn_search.results import TrialResult
 from lstn_search.search.engines.base import Ended, Engine, Job, Stage
 from lstn_search.search.entries import Candidate, Entry
 from lstn_search.search.folder import checkpoint_file
+from lstn_search.search.lock import FolderLock
 from lstn_search.search.settings import SearchSettings
 from lstn_search.task import Task
 
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["deployment_correlation", "measure_deployment", "spread_over"]
 
 FOLDER = "fidelity"
-LOCK = ".lock"
 MakeEngine = Callable[[Task, Path], Engine]
 """Starts workers for a task; their logs and checkpoints go into the folder."""
 OnStage = Callable[[str], None]
@@ -96,7 +93,7 @@ def measure_deployment(
         return
     task = dataclasses.replace(task, data_dir=data_dir or task.data_dir)
     deadline = None if minutes is None else time.monotonic() + 60 * minutes
-    with _locked(_folder(run)):
+    with FolderLock(_folder(run), what="another process", unwritable="make room or access"):
         engine = make_engine(task, _folder(run))
         try:
             _prepare(run, engine, on_stage)
@@ -247,20 +244,3 @@ def _keep(run: "Run", entry: Entry, result: TrialResult) -> None:
         raise RunError(f"{file} cannot be written ({error.strerror}); make room or access") from None
     if rung > 0:
         checkpoint_file(_folder(run), entry.candidate.arch, rung - 1).unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """The folder, ours alone. Raises RunError when another process is at it, or it cannot be written."""
-    lock = FileLock(folder / LOCK)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RunError(f"{folder} is in use by another process; wait for it") from None
-    except OSError as error:
-        raise RunError(f"{folder} cannot be written ({error.strerror}); make room or access") from None
-    try:
-        yield
-    finally:
-        lock.release()

@@ -8,33 +8,27 @@ best/           arch.json, model.py, weights: the most accurate architecture wit
 """
 
 import contextlib
-import datetime
 import importlib.metadata
 import json
 import os
 import platform
 import shutil
-import socket
 import uuid
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from lstn_search.arch import Arch
 from lstn_search.errors import RunError, SettingError
+from lstn_search.search.lock import HOLDER, LOCK, FolderLock
 from lstn_search.search.settings import SearchSettings
 
 __all__ = [
-    *("HOLDER", "LOCK", "MANIFEST", "STUDY_FILE"),
-    *("RunFolder", "checkpoint_file", "hardware", "this_process", "versions"),
+    *("MANIFEST", "STUDY_FILE"),
+    *("RunFolder", "checkpoint_file", "hardware", "versions"),
 ]
 
 MANIFEST = "manifest.json"
 STUDY_FILE = "study.db"
-LOCK = ".lock"
-HOLDER = ".holder"
-"""Who holds the lock, in words."""
 PACKAGES = ("torch", "torchvision", "timm", "optuna", "numpy", "pandas", "pillow")
 
 
@@ -49,7 +43,7 @@ class RunFolder:
     def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
         self.path = path
         self.manifest = manifest
-        self._lock: FileLock | None = None
+        self._lock: FolderLock | None = None
         self._storage: str | None = None
 
     # -- opening -------------------------------------------------------------------------------------------------
@@ -63,20 +57,15 @@ class RunFolder:
         Raises RunError when the folder is taken, unwritable, in use, or was made with other settings.
         """
         public_storage = storage and _without_password(storage)  # first: it may be refused
-        lock = FileLock(path / LOCK)  # held by the process, so it goes when the process does
+        another = "choose another --out"
         try:
             if path.is_dir() and not (path / MANIFEST).exists() and not _is_as_good_as_empty(path):
-                raise RunError(f"{path} is not empty and holds no run; choose another --out")
-            path.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise RunError(f"{path} is in use by {_holder(path)}; wait for it, or choose another --out") from None
+                raise RunError(f"{path} is not empty and holds no run; {another}")
         except OSError as error:
-            raise RunError(f"{path} cannot be written ({error.strerror}); choose another --out") from None
+            raise RunError(f"{path} cannot be written ({error.strerror}); {another}") from None
+        lock = FolderLock(path, what="another search", wait=f"wait for it, or {another}", unwritable=another)
         folder = cls(path, {})
         folder._lock, folder._storage = lock, storage
-        with contextlib.suppress(OSError):  # a full disk: the manifest says so
-            (path / HOLDER).write_text(this_process(), encoding="utf-8")
         try:
             if (path / MANIFEST).exists():
                 folder.manifest = cls.open(path).manifest
@@ -114,8 +103,6 @@ class RunFolder:
     def release(self) -> None:
         """Let other processes write here."""
         if self._lock is not None:
-            with contextlib.suppress(OSError):
-                (self.path / HOLDER).unlink()
             self._lock.release()
 
     def discard(self) -> None:
@@ -186,21 +173,6 @@ class RunFolder:
 def _is_as_good_as_empty(path: Path) -> bool:
     """Nothing in it, or what a search leaves that was killed as it began."""
     return all(entry.name in (LOCK, HOLDER, f".{MANIFEST}.tmp") for entry in path.iterdir())
-
-
-def this_process() -> str:
-    """Who holds a lock, in words."""
-    since = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
-    return f"process {os.getpid()} on {socket.gethostname()}, since {since}"
-
-
-def _holder(path: Path) -> str:
-    """The search that holds the lock, in words."""
-    try:
-        holder = (path / HOLDER).read_text(encoding="utf-8")
-    except OSError:
-        holder = ""
-    return f"another search ({holder})" if holder else "another search"
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:

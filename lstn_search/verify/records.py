@@ -11,12 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from lstn_search.atomic import write_atomically
 from lstn_search.errors import RunError
 from lstn_search.results import TrialResult
-from lstn_search.search.folder import HOLDER, LOCK, this_process
+from lstn_search.search.lock import FolderLock
 from lstn_search.task import Task
 from lstn_search.verify.plan import CONTROL, ORACLE
 
@@ -99,29 +97,9 @@ class Records:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Ours alone, and read, until we are done or the process ends. Raises RunError when another one has them."""
-        lock = FileLock(self.path / LOCK)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise RunError(f"{self.path} is in use by another verification{self._holder()}; wait for it") from None
-        except OSError as error:
-            raise RunError(f"{self.path} cannot be written ({error.strerror}); verify a copy of the run") from None
-        try:
-            with contextlib.suppress(OSError):
-                (self.path / HOLDER).write_text(this_process(), encoding="utf-8")
+        with FolderLock(self.path, what="another verification", unwritable="verify a copy of the run"):
             self.read()
             yield
-        finally:
-            with contextlib.suppress(OSError):
-                (self.path / HOLDER).unlink()
-            lock.release()
-
-    def _holder(self) -> str:
-        try:
-            return f" ({(self.path / HOLDER).read_text(encoding='utf-8')})"
-        except OSError:
-            return ""
 
     def _read(self, file: Path) -> Record | None:
         """None for what is damaged, or of other settings whose hash begins alike: it is trained again."""

@@ -1,0 +1,59 @@
+"""A folder that one process has to itself, and says who it is."""
+
+import contextlib
+import datetime
+import os
+import socket
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from lstn_search.errors import RunError
+
+__all__ = ["HOLDER", "LOCK", "FolderLock"]
+
+LOCK = ".lock"
+HOLDER = ".holder"
+"""Who holds the lock, in words."""
+
+
+class FolderLock:
+    """Held by the process, so it goes when the process does. As a context manager it is let go at the end."""
+
+    def __init__(self, path: Path, *, what: str, wait: str = "wait for it", unwritable: str) -> None:
+        """Make the folder and hold it. `what` is what may hold it already (`another search`); the rest are cures.
+
+        Raises RunError when another process holds it, or it cannot be written.
+        """
+        self.path = path
+        self._lock = FileLock(path / LOCK)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise RunError(f"{path} is in use by {what}{self._holder()}; {wait}") from None
+        except OSError as error:
+            raise RunError(f"{path} cannot be written ({error.strerror}); {unwritable}") from None
+        with contextlib.suppress(OSError):  # a full disk: whatever is written next says so
+            since = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
+            words = f"process {os.getpid()} on {socket.gethostname()}, since {since}"
+            (path / HOLDER).write_text(words, encoding="utf-8")
+
+    def release(self) -> None:
+        """Let other processes have it."""
+        with contextlib.suppress(OSError):
+            (self.path / HOLDER).unlink()
+        self._lock.release()
+
+    def __enter__(self) -> "FolderLock":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def _holder(self) -> str:
+        try:
+            holder = (self.path / HOLDER).read_text(encoding="utf-8")
+        except OSError:
+            return ""
+        return f" ({holder})" if holder else ""
