@@ -24,8 +24,8 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, Subset, random_split
 from torchvision import transforms
 
-from lstn_search.arch import Arch
-from lstn_search.localizer import Localizer
+from lstn_search.nets.localizer import Localizer
+from lstn_search.spec.arch import Arch
 
 BATCH_SIZE = 64
 SPLIT = (6277, 1200, 1200)

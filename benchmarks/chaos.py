@@ -31,7 +31,7 @@ import zipfile
 from collections import Counter
 from pathlib import Path
 
-from lstn_search.space import load_space
+from lstn_search.spec.space import load_space
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_KILLS = 6

@@ -12,9 +12,9 @@ from typing import TypeVar
 import thop
 import torch
 
-from lstn_search.cost import cost, fits
-from lstn_search.localizer import Localizer
-from lstn_search.space import Space, load_space
+from lstn_search.nets.localizer import Localizer
+from lstn_search.spec.cost import cost, fits
+from lstn_search.spec.space import Space, load_space
 
 Item = TypeVar("Item")
 

@@ -27,21 +27,21 @@ import sqlalchemy
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, create_trial
 
-from lstn_search.arch import Arch
-from lstn_search.cost import fits
 from lstn_search.errors import CheckpointError
-from lstn_search.results import TrialResult
-from lstn_search.search.driver import search
-from lstn_search.search.engines.base import Ended, Engine, Event, Job, WorkerSetup
-from lstn_search.search.engines.local import LocalEngine
-from lstn_search.search.entries import WORST_SCORE, score
-from lstn_search.search.folder import RunFolder
-from lstn_search.search.ladder import Ladder
-from lstn_search.search.schedule import Schedule
-from lstn_search.search.settings import SearchSettings
-from lstn_search.search.study import CONSTRAINT, Study
-from lstn_search.space import Choices, Space, load_space
-from lstn_search.task import Task
+from lstn_search.jobs.base import Ended, Engine, Event, Job, WorkerSetup
+from lstn_search.jobs.local import LocalEngine
+from lstn_search.runs.entries import WORST_SCORE, score
+from lstn_search.runs.folder import RunFolder
+from lstn_search.spec.arch import Arch
+from lstn_search.spec.cost import fits
+from lstn_search.spec.ladder import Ladder
+from lstn_search.spec.results import TrialResult
+from lstn_search.spec.settings import SearchSettings
+from lstn_search.spec.space import Choices, Space, load_space
+from lstn_search.spec.task import Task
+from lstn_search.study.schedule import Schedule
+from lstn_search.study.search import search
+from lstn_search.study.study import CONSTRAINT, Study
 
 BUDGET_GFLOPS = 0.03
 PLAIN_SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
@@ -324,7 +324,7 @@ def time_engine(name: str, make: Callable[[], Engine], jobs: int) -> None:
 
 def engines(jobs: int) -> None:
     """The real engines, two slots each, workers that load torch as real ones do."""
-    from lstn_search.search.engines.ray import RayEngine
+    from lstn_search.jobs.ray import RayEngine
 
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary)

@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from measured import Row, append_row, machine, of, paired, read_rows
 
-from lstn_search.arch import Arch
 from lstn_search.data.cache import default_cache_dir
-from lstn_search.search.work import prepare
-from lstn_search.space import load_space
-from lstn_search.task import Task
+from lstn_search.jobs.work import prepare
+from lstn_search.spec.arch import Arch
+from lstn_search.spec.space import load_space
+from lstn_search.spec.task import Task
+from lstn_search.train.trial import run_reference, run_trial
 from lstn_search.train.workbench import Workbench
-from lstn_search.trial import run_reference, run_trial
 
 CONTROL = "none"
 NETS = (CONTROL, "stn", "vstn", "lstn", "light")

@@ -17,13 +17,13 @@ from typing import Any
 import torch
 from measured import Row, append_row, machine, of, paired, read_rows
 
-from lstn_search.arch import Arch
-from lstn_search.cost import cost
 from lstn_search.data.cache import default_cache_dir
-from lstn_search.search.work import prepare
-from lstn_search.space import load_space
-from lstn_search.task import Task
-from lstn_search.trial import build_localizer, recover_columns
+from lstn_search.jobs.work import prepare
+from lstn_search.spec.arch import Arch
+from lstn_search.spec.cost import cost
+from lstn_search.spec.space import load_space
+from lstn_search.spec.task import Task
+from lstn_search.train.trial import build_localizer, recover_columns
 
 BASE = "1x1"
 SETTINGS = ("dataset", "backbone", "trial_size", "recover_steps", "batch_size", "view", "view_strength")

@@ -20,15 +20,15 @@ from pathlib import Path
 from optuna.distributions import CategoricalDistribution, distribution_to_json
 from optuna.trial import FrozenTrial, create_trial
 
-from lstn_search.arch import Arch
-from lstn_search.cost import fits
-from lstn_search.results import References, TrialResult
-from lstn_search.search.entries import score
-from lstn_search.search.folder import STUDY_FILE, RunFolder
-from lstn_search.search.settings import SearchSettings
-from lstn_search.search.study import CONSTRAINT, Study
-from lstn_search.space import Choices, Space, load_space
-from lstn_search.task import Task
+from lstn_search.runs.entries import score
+from lstn_search.runs.folder import STUDY_FILE, RunFolder
+from lstn_search.spec.arch import Arch
+from lstn_search.spec.cost import fits
+from lstn_search.spec.results import References, TrialResult
+from lstn_search.spec.settings import SearchSettings
+from lstn_search.spec.space import Choices, Space, load_space
+from lstn_search.spec.task import Task
+from lstn_search.study.study import CONSTRAINT, Study
 
 ROOT = Path(__file__).resolve().parent.parent
 BUDGET_GFLOPS = 0.03

@@ -28,22 +28,22 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lstn_search.arch import Arch
-from lstn_search.cost import cost, fits
 from lstn_search.data.cache import default_cache_dir
 from lstn_search.data.views import invert
-from lstn_search.search.engines.base import Ended, Job, WorkerSetup
-from lstn_search.search.engines.local import KEEP_MEMORY, LocalEngine
-from lstn_search.search.ladder import Ladder
-from lstn_search.search.launch import run_job
-from lstn_search.search.work import prepare
-from lstn_search.space import load_space
-from lstn_search.task import Task
+from lstn_search.jobs.base import Ended, Job, WorkerSetup
+from lstn_search.jobs.launch import run_job
+from lstn_search.jobs.local import KEEP_MEMORY, LocalEngine
+from lstn_search.jobs.work import prepare
+from lstn_search.spec.arch import Arch
+from lstn_search.spec.cost import cost, fits
+from lstn_search.spec.ladder import Ladder
+from lstn_search.spec.space import load_space
+from lstn_search.spec.task import Task
 from lstn_search.train.joint import JointTraining
 from lstn_search.train.recovery import recover
+from lstn_search.train.trial import build_localizer
 from lstn_search.train.warm import Warm
 from lstn_search.train.workbench import Batch, Workbench
-from lstn_search.trial import build_localizer
 
 BUDGET_GFLOPS = 0.03
 IMAGES_FILE = "images.npy"

@@ -10,22 +10,14 @@
 Importing it costs no import of torch: `search`, `export`, `open_run` and `verify` load torch when they are called.
 """
 
-# Some functions (search, export, fidelity, report, verify, cost) share their names with rooms of the package. A room is
-# bound to its name when it is first loaded, so all of them are loaded before the functions take the names.
-import lstn_search.cost
-import lstn_search.export
-import lstn_search.fidelity
-import lstn_search.report
-import lstn_search.search
-import lstn_search.verify  # noqa: F401
 from lstn_search.api import export, fidelity, open_run, report, search, show, verify
-from lstn_search.arch import Arch, Head, Layer
-from lstn_search.cost import Cost, cost
 from lstn_search.errors import LstnError
-from lstn_search.search.ladder import Ladder
-from lstn_search.search.launch import EngineOptions
-from lstn_search.space import Space, load_space
-from lstn_search.task import Task
+from lstn_search.jobs.launch import EngineOptions
+from lstn_search.spec.arch import Arch, Head, Layer
+from lstn_search.spec.cost import Cost, cost
+from lstn_search.spec.ladder import Ladder
+from lstn_search.spec.space import Space, load_space
+from lstn_search.spec.task import Task
 
 __version__ = "0.1.0"
 

@@ -4,21 +4,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lstn_search.search.ladder import Ladder
-from lstn_search.search.launch import EngineOptions, run_job, start_engine, start_workers
-from lstn_search.search.settings import BudgetScope, SamplerName, SearchSettings
-from lstn_search.space import Space
-from lstn_search.task import Task
+from lstn_search.jobs.launch import EngineOptions, run_job, start_engine, start_workers
+from lstn_search.spec.ladder import Ladder
+from lstn_search.spec.settings import BudgetScope, SamplerName, SearchSettings
+from lstn_search.spec.space import Space
+from lstn_search.spec.task import Task
 
 if TYPE_CHECKING:
-    from lstn_search.export.proof import Proof
-    from lstn_search.fidelity import FidelityInfo
-    from lstn_search.report.page import WrittenReport
-    from lstn_search.search.driver import Watcher
-    from lstn_search.search.run import Run
-    from lstn_search.verify.driver import Watcher as VerifyWatcher
-    from lstn_search.verify.result import Verification
-    from lstn_search.visualise import BeforeAfterInfo
+    from lstn_search.pages.page import WrittenReport
+    from lstn_search.pictures.before_after import BeforeAfterInfo
+    from lstn_search.ranking.facts import FidelityInfo
+    from lstn_search.runs.run import Run
+    from lstn_search.shipping.proof import Proof
+    from lstn_search.study.search import Watcher
+    from lstn_search.verification.result import Verification
+    from lstn_search.verification.verify import Watcher as VerifyWatcher
 
 __all__ = ["export", "fidelity", "open_run", "report", "search", "show", "verify"]
 
@@ -49,8 +49,8 @@ def search(
 
     Raises LstnError on bad input, before anything is trained.
     """
-    from lstn_search.search import driver
-    from lstn_search.search.log import Watchers, make_logs
+    from lstn_search.study import search as driver
+    from lstn_search.study.logs import Watchers, make_logs
 
     settings = SearchSettings(
         task=task,
@@ -79,14 +79,14 @@ def search(
 
 def open_run(path: str | Path) -> "Run":
     """What a search left in a folder, to read from. Raises RunError when it holds no run."""
-    from lstn_search.search import run
+    from lstn_search.runs import run
 
     return run.open_run(Path(path))
 
 
 def export(run: "Run", pick: str, out: str | Path) -> "Proof":
     """Write one architecture of a run's front as code that needs only torch, with its weights; it proves itself."""
-    from lstn_search.search.outputs import write_export
+    from lstn_search.study.outputs import write_export
 
     return write_export(run, run.find(pick), Path(out))
 
@@ -108,8 +108,8 @@ def fidelity(
     not trained again, and after `minutes` nothing new is started. `data_dir` is where the images lie now; `on_stage` is
     told what is under way. Raises LstnError on bad input.
     """
-    from lstn_search.fidelity import fidelity_info, write_fidelity
-    from lstn_search.fidelity.deployment import measure_deployment
+    from lstn_search.ranking.deployment import measure_deployment
+    from lstn_search.ranking.facts import fidelity_info, write_fidelity
 
     if deployment is not None:
         ladder = run.folder.settings.ladder
@@ -147,7 +147,8 @@ def verify(
     The schedule is the search's longest unless `epochs` or `recover_steps` ask for more; `data_dir` and `device` are
     the run's. What is on file in the run folder is not trained again. Raises LstnError on bad input.
     """
-    from lstn_search.verify import driver, plan, work
+    from lstn_search.verification import plan, work
+    from lstn_search.verification import verify as driver
 
     settings = run.folder.settings
     asked = plan.make_plan(
@@ -174,7 +175,7 @@ def report(run: "Run", out: str | Path | None = None) -> "WrittenReport":
 
     Raises RunError when the folder cannot be written.
     """
-    from lstn_search.report import page
+    from lstn_search.pages import page
 
     return page.report(run, None if out is None else Path(out))
 
@@ -196,8 +197,8 @@ def show(
     A .gif, or a .webp with `animate`, is a film of its training. Returns the facts of the picture, or of the film's
     end. Raises LstnError on bad input, and when weights, images or a film's snapshots are not there.
     """
-    from lstn_search.visualise import draw_trained
-    from lstn_search.visualise_trained import trained_of_run
+    from lstn_search.pictures.before_after import draw_trained
+    from lstn_search.pictures.trained import trained_of_run
 
     return draw_trained(
         trained_of_run(run, run.find(pick)),

@@ -4,8 +4,8 @@ import os
 import signal
 from collections.abc import Callable
 
-from lstn_search.results import TrialResult
-from lstn_search.search.engines.base import Ended, Job, WorkerSetup
+from lstn_search.jobs.base import Ended, Job, WorkerSetup
+from lstn_search.spec.results import TrialResult
 
 DEATHS = "LSTN_TEST_DEATHS"
 """`NAME:N,...`: the worker is killed in the first N attempts at every job of this name."""

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from lstn_search.results import References
-    from lstn_search.search.run import Run
-    from lstn_search.space import Space
+    from lstn_search.runs.run import Run
+    from lstn_search.spec.results import References
+    from lstn_search.spec.space import Space
     from lstn_search.train.warm import Warm
     from lstn_search.train.workbench import Workbench
 
@@ -104,7 +104,7 @@ def small_space(tmp_path_factory: pytest.TempPathFactory) -> "Space":
     """The space of small_search.py."""
     from small_search import write_space
 
-    from lstn_search.space import load_space
+    from lstn_search.spec.space import load_space
 
     return load_space(write_space(tmp_path_factory.mktemp("space")))
 
@@ -117,7 +117,7 @@ def small_run(
     from small_search import LADDER, NUM_TRIALS, InlineEngine, make_settings
     from small_training import small_task
 
-    from lstn_search.search.driver import search
+    from lstn_search.study.search import search
 
     out = tmp_path_factory.mktemp("runs") / "small"
     settings = make_settings(small_space, small_task(small_dataset, recover_steps=60), ladder=LADDER)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from lstn_search.errors import DataError
-from lstn_search.results import TrialResult
-from lstn_search.search.engines.base import Ended, Job, Stage, WorkerSetup
-from lstn_search.search.ladder import Ladder
-from lstn_search.task import Task
+from lstn_search.jobs.base import Ended, Job, Stage, WorkerSetup
+from lstn_search.spec.ladder import Ladder
+from lstn_search.spec.results import TrialResult
+from lstn_search.spec.task import Task
 
 Say = Callable[[str], None]
 
@@ -182,7 +182,7 @@ def drive(folder: str, *names: str) -> None:
     """A driver for tests that kill it or press Ctrl-C: runs the named jobs and prints what happens."""
     import engine_jobs  # not as __main__, which workers cannot import
 
-    from lstn_search.search.engines.local import LocalEngine
+    from lstn_search.jobs.local import LocalEngine
 
     signal.signal(signal.SIGINT, lambda *_: print("interrupted", flush=True))
     engine = LocalEngine(make_setup(Path(folder)), len(names), engine_jobs.act)
@@ -198,7 +198,7 @@ def ray_search(folder: str) -> None:
     """A driver that starts a Ray of its own, runs a job there and stops it."""
     import engine_jobs
 
-    from lstn_search.search.engines.ray import RayEngine
+    from lstn_search.jobs.ray import RayEngine
 
     engine = RayEngine(make_setup(Path(folder)), None, engine_jobs.act)
     assert engine.num_slots >= 1

@@ -6,15 +6,15 @@ The space is the package's own, so L-STN is among the seed points. Some architec
 from pathlib import Path
 from typing import Any
 
-from lstn_search.arch import Arch
-from lstn_search.results import References, TrialResult
-from lstn_search.search.folder import RunFolder
-from lstn_search.search.run import Run, open_run
-from lstn_search.search.settings import SearchSettings
-from lstn_search.search.study import Study
-from lstn_search.space import load_space
-from lstn_search.task import Task
-from lstn_search.verify.result import Difference, Finalist, Verification
+from lstn_search.runs.folder import RunFolder
+from lstn_search.runs.run import Run, open_run
+from lstn_search.spec.arch import Arch
+from lstn_search.spec.results import References, TrialResult
+from lstn_search.spec.settings import SearchSettings
+from lstn_search.spec.space import load_space
+from lstn_search.spec.task import Task
+from lstn_search.study.study import Study
+from lstn_search.verification.result import Difference, Finalist, Verification
 
 __all__ = ["BUDGET_GFLOPS", "NUM_TRIALS", "make_references", "make_run", "make_settings", "make_verification"]
 

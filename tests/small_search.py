@@ -7,18 +7,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lstn_search.arch import Arch
-from lstn_search.cost import cost
 from lstn_search.errors import LstnError
-from lstn_search.results import Status, TrialResult
-from lstn_search.search.engines.base import Ended, Engine, Event, Job, Stage, WorkerSetup
-from lstn_search.search.entries import Candidate, Entry
-from lstn_search.search.folder import RunFolder
-from lstn_search.search.ladder import Ladder
-from lstn_search.search.settings import SearchSettings
-from lstn_search.search.study import Study
-from lstn_search.space import Space
-from lstn_search.task import Task
+from lstn_search.jobs.base import Ended, Engine, Event, Job, Stage, WorkerSetup
+from lstn_search.runs.entries import Candidate, Entry
+from lstn_search.runs.folder import RunFolder
+from lstn_search.spec.arch import Arch
+from lstn_search.spec.cost import cost
+from lstn_search.spec.ladder import Ladder
+from lstn_search.spec.results import Status, TrialResult
+from lstn_search.spec.settings import SearchSettings
+from lstn_search.spec.space import Space
+from lstn_search.spec.task import Task
+from lstn_search.study.study import Study
 
 __all__ = [
     "BUDGET_GFLOPS",
@@ -143,7 +143,7 @@ class InlineEngine:
     num_slots = 1
 
     def __init__(self, setup: WorkerSetup) -> None:
-        from lstn_search.search import work
+        from lstn_search.jobs import work
 
         work._benches.clear()  # as in a fresh process
         self.setup = setup

@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from lstn_search.arch import Arch, Head, Layer
-from lstn_search.references import load_reference
-from lstn_search.results import References, TrialResult
-from lstn_search.search.ladder import Ladder
-from lstn_search.task import Task
+from lstn_search.spec.arch import Arch, Head, Layer
+from lstn_search.spec.ladder import Ladder
+from lstn_search.spec.results import References, TrialResult
+from lstn_search.spec.task import Task
+from lstn_search.train.references import load_reference
 from lstn_search.train.warm import Warm
 from lstn_search.train.workbench import Workbench
 

@@ -9,7 +9,7 @@ import pytest
 from small_search import BUDGET_GFLOPS, LADDER, NUM_SEEDS
 
 import lstn_search as ls
-from lstn_search.search.run import Run
+from lstn_search.runs.run import Run
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -28,8 +28,8 @@ def test_every_name_has_a_docstring(name: str) -> None:
 def test_functions_are_not_the_rooms_of_their_names() -> None:
     """Whatever is imported before, and in whatever order."""
     code = (
-        "import lstn_search.cost, lstn_search.export.folder, lstn_search.search.driver, lstn_search as ls\n"
-        "from lstn_search.export.proof import prove; from lstn_search.search import study\n"
+        "import lstn_search.spec.cost, lstn_search.shipping.folder, lstn_search.study.search, lstn_search as ls\n"
+        "from lstn_search.shipping.proof import prove; from lstn_search.study import study\n"
         "assert all(callable(f) for f in (ls.cost, ls.export, ls.search)), (ls.cost, ls.export, ls.search)"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

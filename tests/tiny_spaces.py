@@ -4,8 +4,8 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
-from lstn_search.choices import Choices, Value
-from lstn_search.space import Space
+from lstn_search.spec.choices import Choices, Value
+from lstn_search.spec.space import Space
 
 TINY: dict[str, Any] = {
     "norm": ["none", "conv-act-bn"],

@@ -6,9 +6,9 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from lstn_search.results import TrialResult
-from lstn_search.search.engines.base import Ended, Job, WorkerSetup
-from lstn_search.seeding import seed_of
+from lstn_search.jobs.base import Ended, Job, WorkerSetup
+from lstn_search.spec.results import TrialResult
+from lstn_search.spec.seeding import seed_of
 
 __all__ = ["DEATHS", "FACTS", "evaluation", "pretend", "scores"]
 
@@ -40,7 +40,7 @@ def pretend(setup: WorkerSetup, job: Job, say: Callable[[str], None]) -> Ended:
 
 
 def evaluation(val: float, test: float, **result: Any) -> dict[str, Any]:
-    """As `lstn_search.evaluate.Evaluation` writes it."""
+    """As `lstn_search.train.evaluation.Evaluation` writes it."""
     measured = TrialResult(**{"status": "ok", "val_top1": val, "epochs": 2, "seconds": 1.0, **result})
     images = {"top5": 100.0, "num": 60}
     tested = measured.status != "failed"

@@ -8,17 +8,17 @@ from typing import Any
 from small_search import InlineEngine, make_folder, make_settings
 from verify_jobs import FACTS, evaluation, pretend
 
-from lstn_search.arch import Arch, Head, Layer
-from lstn_search.results import TrialResult
-from lstn_search.search.engines.base import Ended, Engine, Event, Job, WorkerSetup
-from lstn_search.search.ladder import Ladder
-from lstn_search.search.run import open_run
-from lstn_search.search.study import Study
-from lstn_search.space import Space
-from lstn_search.task import Task
-from lstn_search.verify.driver import MakeEngine, verify
-from lstn_search.verify.plan import Contender, Plan, make_plan
-from lstn_search.verify.records import Record
+from lstn_search.jobs.base import Ended, Engine, Event, Job, WorkerSetup
+from lstn_search.runs.run import open_run
+from lstn_search.spec.arch import Arch, Head, Layer
+from lstn_search.spec.ladder import Ladder
+from lstn_search.spec.results import TrialResult
+from lstn_search.spec.space import Space
+from lstn_search.spec.task import Task
+from lstn_search.study.study import Study
+from lstn_search.verification.plan import Contender, Plan, make_plan
+from lstn_search.verification.records import Record
+from lstn_search.verification.verify import MakeEngine, verify
 
 __all__ = ["LADDER", "TASK", "TwoSlots", "contender", "inline", "make_run", "plan_of", "records_of"]
 
@@ -133,7 +133,7 @@ def records_of(
 
 def drive(run: str, seeds: str) -> None:
     """Verify with two real workers and made-up trainings; says when each has ended."""
-    from lstn_search.search.engines.local import LocalEngine
+    from lstn_search.jobs.local import LocalEngine
 
     class Says:
         def on_record(self, record: Record) -> None:

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import typer
 
-from lstn_search.cli import bench, describe, download, evaluate, export, fidelity, paper, report, search, show, verify
+from lstn_search.cli import describe, download, evaluate, export, fidelity, paper, report, search, show, verify
 from lstn_search.errors import LstnError
 
 __all__ = ["app", "main"]
@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-for module in (search, verify, fidelity, report, show, evaluate, export, describe, paper, download, bench):
+for module in (search, verify, fidelity, report, show, evaluate, export, describe, paper, download):
     module.register(app)
 
 

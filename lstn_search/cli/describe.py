@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lstn_search.arch import Arch
-from lstn_search.cost import Cost, LayerCost, TransformerCost, cost, transformer_cost
 from lstn_search.errors import ArchError
-from lstn_search.space import load_space, resolve_arch, space_names
+from lstn_search.spec.arch import Arch
+from lstn_search.spec.cost import Cost, LayerCost, TransformerCost, cost, transformer_cost
+from lstn_search.spec.space import load_space, resolve_arch, space_names
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lstn_search.arch import Arch
 from lstn_search.cli.options import (
     BatchSize,
     CacheDir,
@@ -28,12 +27,13 @@ from lstn_search.cli.options import (
     make_task,
 )
 from lstn_search.errors import RunError, SettingError
-from lstn_search.task import FULL_SCHEDULE, Task
+from lstn_search.spec.arch import Arch
+from lstn_search.spec.task import FULL_SCHEDULE, Task
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from lstn_search.evaluate import Evaluation, Report
+    from lstn_search.train.evaluation import Evaluation, Report
 
 __all__ = ["full_schedule_task", "register", "resolve_eval_arch"]
 
@@ -91,7 +91,7 @@ def eval_command(
     }  # fmt: skip
     task = full_schedule_task(given, run_task)
     if chosen is not None:
-        from lstn_search.cost import cost
+        from lstn_search.spec.cost import cost
 
         for size in (task.image_size, task.trial_size):
             cost(chosen, size)  # refuses what cannot be built, before anything is loaded
@@ -103,8 +103,8 @@ def eval_command(
 
     from lstn_search.cli.progress import make_console
     from lstn_search.data.cache import default_cache_dir
-    from lstn_search.evaluate import evaluate, write_evaluation
-    from lstn_search.search.work import prepare
+    from lstn_search.jobs.work import prepare
+    from lstn_search.train.evaluation import evaluate, write_evaluation
 
     console, cache = make_console(), cache_dir or default_cache_dir()
     with Console(stderr=True).status("data") as status:
@@ -120,13 +120,13 @@ def eval_command(
 
 def resolve_eval_arch(text: str, space: str) -> tuple[str, Arch | None, Task | None]:
     """The name to print, the architecture (None for none), and the task of the run it comes from, if it does."""
-    from lstn_search.space import load_space, resolve_arch
+    from lstn_search.spec.space import load_space, resolve_arch
 
     if text == "none":
         return text, None, None
     folder, _, pick = text.partition(":")
     if (Path(folder) / MANIFEST).is_file():
-        from lstn_search.search.run import open_run
+        from lstn_search.runs.run import open_run
 
         run = open_run(Path(folder))
         candidate = run.find(pick or "best").candidate
@@ -172,7 +172,7 @@ def _table(report: "Report") -> "Table":
     from rich import box
     from rich.table import Table
 
-    from lstn_search.report.tables import number
+    from lstn_search.cli.tables import number
 
     task = report.task
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left", header_style="bold")

@@ -27,8 +27,8 @@ def export_command(
     The file proves itself: in a process that cannot import lstn_search it must give the same outputs, to 1e-6.
     """
     from lstn_search.cli.progress import make_console
-    from lstn_search.search.outputs import write_export
-    from lstn_search.search.run import open_run
+    from lstn_search.runs.run import open_run
+    from lstn_search.study.outputs import write_export
 
     console = make_console()
     opened = open_run(run)

@@ -15,7 +15,7 @@ from lstn_search.cli.options import (
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from lstn_search.fidelity import FidelityInfo
+    from lstn_search.ranking.facts import FidelityInfo
 
 __all__ = ["register"]
 
@@ -53,8 +53,8 @@ def fidelity_command(
 
     from lstn_search.api import fidelity
     from lstn_search.cli.progress import make_console
-    from lstn_search.search.launch import EngineOptions
-    from lstn_search.search.run import open_run
+    from lstn_search.jobs.launch import EngineOptions
+    from lstn_search.runs.run import open_run
 
     console = make_console()
     opened, options = open_run(run), EngineOptions(workers=workers, cache_dir=cache_dir)
@@ -80,7 +80,7 @@ def fidelity_command(
 
 def _table(info: "FidelityInfo") -> "Table":
     """The correlations, grouped by what they are taken against; 80 columns are enough for it."""
-    from lstn_search.report.tables import number, plain_table
+    from lstn_search.cli.tables import number, plain_table
 
     table = plain_table(
         f"Rank correlation of {info.num} architectures within the budget",

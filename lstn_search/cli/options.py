@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from lstn_search.data.names import DATASET_NAMES
 from lstn_search.errors import SettingError
-from lstn_search.task import DEFAULT_BACKBONE, Task
+from lstn_search.spec.names import DATASET_NAMES
+from lstn_search.spec.task import DEFAULT_BACKBONE, Task
 
 __all__ = [
     "Backbone",

@@ -9,14 +9,14 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from lstn_search.report.tables import front_table, number
-from lstn_search.search.entries import Entry
-from lstn_search.search.run import Run
+from lstn_search.cli.tables import front_table, number
+from lstn_search.runs.entries import Entry
+from lstn_search.runs.run import Run
 
 if TYPE_CHECKING:
-    from lstn_search.verify.plan import Plan
-    from lstn_search.verify.records import Record
-    from lstn_search.verify.result import Verification
+    from lstn_search.verification.plan import Plan
+    from lstn_search.verification.records import Record
+    from lstn_search.verification.result import Verification
 
 __all__ = ["Progress", "SearchProgress", "VerifyProgress", "make_console"]
 

@@ -32,12 +32,12 @@ from lstn_search.cli.options import (
     Workers,
     make_task,
 )
-from lstn_search.task import DEFAULT_BACKBONE
+from lstn_search.spec.task import DEFAULT_BACKBONE
 
 if TYPE_CHECKING:
-    from lstn_search.search.ladder import Ladder
-    from lstn_search.search.log import RungLog
-    from lstn_search.search.settings import SearchSettings
+    from lstn_search.spec.ladder import Ladder
+    from lstn_search.spec.settings import SearchSettings
+    from lstn_search.study.logs import RungLog
 
 __all__ = ["register"]
 
@@ -107,9 +107,9 @@ def search_command(
 
     Trials see rotated, shifted and scaled images by default (--view affine): on upright ones every localizer ties.
     """
-    from lstn_search.search.launch import EngineOptions, start_engine
-    from lstn_search.search.settings import SearchSettings, check_budget
-    from lstn_search.space import load_space
+    from lstn_search.jobs.launch import EngineOptions, start_engine
+    from lstn_search.spec.settings import SearchSettings, check_budget
+    from lstn_search.spec.space import load_space
 
     task = make_task(
         dataset=dataset, data_dir=data_dir, image_size=image_size, trial_size=trial_size, backbone=backbone,
@@ -139,16 +139,16 @@ def search_command(
     check_budget(settings, loaded)  # before torch is imported: a budget nothing can meet is said at once
     logs: tuple[RungLog, ...] = ()
     if log:
-        from lstn_search.search.log import make_logs  # it imports optuna
+        from lstn_search.study.logs import make_logs  # it imports optuna
 
         logs = make_logs(log, loaded)
     out = out or _default_out(settings)
 
     from lstn_search.cli.progress import SearchProgress, make_console
-    from lstn_search.fidelity import warnings
-    from lstn_search.report.tables import front_table
-    from lstn_search.search.driver import search
-    from lstn_search.search.log import Watchers
+    from lstn_search.cli.tables import front_table
+    from lstn_search.ranking.facts import warnings
+    from lstn_search.study.logs import Watchers
+    from lstn_search.study.search import search
 
     console = make_console()
     progress = SearchProgress(console, trials)

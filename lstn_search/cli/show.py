@@ -28,8 +28,8 @@ from lstn_search.cli.options import (
 from lstn_search.errors import RunError, SettingError
 
 if TYPE_CHECKING:
-    from lstn_search.visualise import BeforeAfterInfo
-    from lstn_search.visualise_trained import Trained
+    from lstn_search.pictures.before_after import BeforeAfterInfo
+    from lstn_search.pictures.trained import Trained
 
 __all__ = ["register"]
 
@@ -100,14 +100,14 @@ def show_command(
     if arch is None and given:
         raise SettingError(f"--{given[0].replace('_', '-')} goes with --arch: {trained} brings its own")
     if out is not None:
-        from lstn_search.visualise_drawing import check_suffix
+        from lstn_search.pictures.before_after_drawing import check_suffix
 
         animate = animate or out.suffix.lower() == ".gif"
         check_suffix(out, film=animate)
         check_writable(out.parent)
 
     from lstn_search.cli.progress import make_console
-    from lstn_search.visualise import draw_trained
+    from lstn_search.pictures.before_after import draw_trained
 
     if arch is None:
         assert trained is not None
@@ -137,11 +137,11 @@ def show_command(
 
 def _load(text: str) -> "Trained":
     """What a run or an evaluation left. Raises RunError when the folder holds neither."""
-    from lstn_search.visualise_trained import trained_of_evaluation, trained_of_run
+    from lstn_search.pictures.trained import trained_of_evaluation, trained_of_run
 
     folder, _, which = text.partition(":")
     if (Path(folder) / MANIFEST).is_file():
-        from lstn_search.search.run import open_run
+        from lstn_search.runs.run import open_run
 
         run = open_run(Path(folder))
         return trained_of_run(run, run.find(which or "best"))
@@ -154,11 +154,11 @@ def _train(arch: str, space: str, given: dict[str, Any], cache_dir: Path | None,
     """Train an architecture as `eval` would, but for the test."""
     from rich.console import Console
 
-    from lstn_search.cost import cost
     from lstn_search.data.cache import default_cache_dir
-    from lstn_search.search.work import prepare
-    from lstn_search.visualise import check_film
-    from lstn_search.visualise_trained import train_for_show
+    from lstn_search.jobs.work import prepare
+    from lstn_search.pictures.before_after import check_film
+    from lstn_search.pictures.trained import train_for_show
+    from lstn_search.spec.cost import cost
 
     name, chosen, run_task = resolve_eval_arch(arch, space)
     if chosen is None:

@@ -21,7 +21,7 @@ from lstn_search.cli.options import (
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from lstn_search.verify.result import Verification
+    from lstn_search.verification.result import Verification
 
 __all__ = ["register"]
 
@@ -64,8 +64,8 @@ def verify_command(
 
     from lstn_search.api import verify
     from lstn_search.cli.progress import VerifyProgress, make_console
-    from lstn_search.search.launch import EngineOptions
-    from lstn_search.search.run import open_run
+    from lstn_search.jobs.launch import EngineOptions
+    from lstn_search.runs.run import open_run
 
     options = EngineOptions(
         engine=engine,  # type: ignore[arg-type]
@@ -95,7 +95,7 @@ def _print(console: "Console", run: Path, verification: "Verification", *, as_js
     if as_json:
         print(json.dumps(verification.to_dict(), indent=2))
         return
-    from lstn_search.verify.tables import verification_table
+    from lstn_search.cli.verification_table import verification_table
 
     console.print(verification_table(verification))
     for sentence in verification.sentences:

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from lstn_search.data.names import DATASET_NAMES
+from lstn_search.spec.names import DATASET_NAMES
 
 if TYPE_CHECKING:
     from lstn_search.data.dataset import Dataset, load_dataset

@@ -14,8 +14,8 @@ from lstn_search.data import caltech101, cifar10, folder, glyphs, tsrd
 from lstn_search.data.cache import cached_images, default_cache_dir
 from lstn_search.data.files import Row
 from lstn_search.data.listing import Listing
-from lstn_search.data.names import FOLDER_PREFIX, check_name
 from lstn_search.errors import DataError, SettingError
+from lstn_search.spec.names import FOLDER_PREFIX, check_name
 
 __all__ = ["Dataset", "load_dataset"]
 

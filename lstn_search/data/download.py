@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from lstn_search.data.names import check_name
 from lstn_search.errors import DataError, SettingError
+from lstn_search.spec.names import check_name
 
 __all__ = ["download"]
 

@@ -10,7 +10,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from lstn_search.data.names import check_view
+from lstn_search.spec.names import check_view
 
 __all__ = ["View", "corner_error_px", "invert", "resample"]
 
@@ -66,7 +66,7 @@ def invert(theta_B23: torch.Tensor) -> torch.Tensor:
 
 
 def resample(x_BCHW: torch.Tensor, theta_B23: torch.Tensor) -> torch.Tensor:
-    """`lstn_search.transformer.warp` for drawn warps: an eighth of its time for the grid, the same up to rounding.
+    """`lstn_search.nets.transformer.warp` for drawn warps: an eighth of its time for the grid, the same up to rounding.
 
     A grid point is a term of its column plus a term of its row, where `affine_grid` multiplies a matrix for each.
     """

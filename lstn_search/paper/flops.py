@@ -10,7 +10,8 @@ module, with E the number of elements of the module's output:
     AdaptiveAvgPool2d   E * (window + 1), a window of floor(in / out) on each side
 
 All else is free: activations, max-pooling, dropout, and every operation that is a function and not a module - sums,
-products, concatenations, the global pooling of a DenseNet. `lstn_search.cost` is the same convention for localizers.
+products, concatenations, the global pooling of a DenseNet. `lstn_search.spec.cost` is the same convention for
+localizers.
 """
 
 import math

@@ -1,7 +1,7 @@
 """The paper's cost tables computed again, each cell beside the printed one: Tables 1-3, 4 (its cost half), 5, 7 and 9.
 
 What was printed, and a sentence for each cell that comes out differently, is data: `printed.toml`. What is computed
-comes from the seed points of the `lstn` space through `lstn_search.cost`, and from the backbones themselves.
+comes from the seed points of the `lstn` space through `lstn_search.spec.cost`, and from the backbones themselves.
 """
 
 import dataclasses
@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from typing import Any, Literal
 
-from lstn_search.arch import Arch
-from lstn_search.cost import Cost, LayerCost, cost
 from lstn_search.errors import SettingError
-from lstn_search.space import load_space
+from lstn_search.spec.arch import Arch
+from lstn_search.spec.cost import Cost, LayerCost, cost
+from lstn_search.spec.space import load_space
 
 __all__ = ["TABLE_NUMBERS", "Cell", "PaperTable", "Row", "Summary", "compute_tables", "summarise"]
 
@@ -232,7 +232,7 @@ def _backbone_cost(name: str, num_classes: int, image_size: int, fixed_pool: boo
     from torch import nn
     from torchvision import models
 
-    from lstn_search.backbones import build_backbone
+    from lstn_search.nets.backbones import build_backbone
     from lstn_search.paper.flops import count_flops, count_params
 
     with torch.device("meta"):

@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 
-from lstn_search.results import COLLAPSED_OUT_OF_FRAME, COLLAPSED_SCALE, INERT_SPREAD
+from lstn_search.spec.results import COLLAPSED_OUT_OF_FRAME, COLLAPSED_SCALE, INERT_SPREAD
 
 __all__ = ["Health", "Verdict", "examine"]
 

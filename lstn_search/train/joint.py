@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from lstn_search.data.views import View, invert
-from lstn_search.seeding import seed_of
+from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifier, warp
+from lstn_search.spec.seeding import seed_of
 from lstn_search.train.health import Health, examine
 from lstn_search.train.recovery import Diverged
 from lstn_search.train.workbench import Scores, Workbench
-from lstn_search.transformer import SpatialTransformer, TransformedClassifier, warp
 
 __all__ = ["Epoch", "Joint", "JointTraining"]
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lstn_search.memo import remembered
+from lstn_search.train.memo import remembered
 from lstn_search.train.workbench import Workbench
 
 __all__ = ["choose_precision", "settle_precision"]

@@ -21,7 +21,7 @@ __all__ = ["MILESTONES", "Diverged", "OnMilestone", "Recovery", "alignment", "re
 
 CHECK_EVERY = 50
 MILESTONES = (0.04, 0.1, 0.2, 0.5, 1.0)
-"""Shares of the steps after which a picture of the training is worth having (`lstn_search.visualise`)."""
+"""Shares of the steps after which a picture of the training is worth having (`lstn_search.pictures.before_after`)."""
 
 OnMilestone = Callable[[int], None]
 

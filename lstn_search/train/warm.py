@@ -17,12 +17,12 @@ from torch import nn
 
 from lstn_search.atomic import write_atomically
 from lstn_search.errors import CheckpointError, SettingError
-from lstn_search.memo import locked, writing_to
-from lstn_search.seeding import seed_of
+from lstn_search.nets.transformer import TransformedClassifier
+from lstn_search.nets.weights import load_weights, save_weights
+from lstn_search.spec.seeding import seed_of
+from lstn_search.train.memo import locked, writing_to
 from lstn_search.train.precision import settle_precision
 from lstn_search.train.workbench import Scores, Workbench
-from lstn_search.transformer import TransformedClassifier
-from lstn_search.weights import load_weights, save_weights
 
 __all__ = ["RECIPE_VERSION", "Warm", "load_warm", "warm_backbone", "warm_key"]
 

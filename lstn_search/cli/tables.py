@@ -1,0 +1,84 @@
+"""Tables for the terminal: the front, and the references it is quoted against."""
+
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from lstn_search.runs.entries import Entry
+    from lstn_search.runs.run import Run
+
+__all__ = ["front_table", "number", "plain_table"]
+
+
+def number(value: float | None, digits: int = 1) -> str:
+    """A number with fixed digits, or a dash."""
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def plain_table(title: str, caption: str, **layout: Any) -> Table:
+    """A table with a title above and a caption below, and one rule under its headings."""
+    return Table(
+        title=title,
+        caption=caption,
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        caption_justify="left",
+        title_style="bold",
+        caption_style="dim",
+        header_style="",
+        show_edge=False,
+        pad_edge=False,
+        **layout,
+    )
+
+
+def front_table(run: "Run", *, with_seeds: bool = True) -> Table:
+    """The front, cheapest first, the best in bold; below it the seed points that are not on it, and the references.
+
+    80 columns are enough for it.
+    """
+    task = run.folder.settings.task
+    table = plain_table(
+        f"Pareto front at {task.image_size} px",
+        "control: no transformer; oracle: warp undone exactly; gap: between them",
+        collapse_padding=True,
+    )
+    table.add_column("name", no_wrap=True)
+    view = "top-1 %" if task.view == "none" else f"top-1 %\n{task.view}"
+    for heading in ("GFLOPs", "params", "epochs", view, "gap %\nclosed", "top-1 %\nupright", "corner\npx"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("theta")
+    front = run.front
+    for entry in front:
+        table.add_row(*_cells(run, entry), style="bold" if entry is front[-1] else "")
+    others = [entry for entry in run.entries if entry.candidate.is_seed and entry.results and entry not in front]
+    others = others if with_seeds else []
+    table.add_section()
+    for entry in sorted(others, key=lambda entry: entry.candidate.gflops):
+        table.add_row(*_cells(run, entry), style="dim")
+    table.add_section()
+    for name, results in (("control", run.references.control), ("oracle", run.references.oracle)):
+        for rung, result in enumerate(results):
+            if result.val_top1 is not None and rung in {entry.rung for entry in run.entries}:
+                closed = number(run.references.gap_closed(result, rung), 0)
+                cells = (f"{result.epochs}", number(result.val_top1), closed, number(result.val_clean_top1))
+                table.add_row(name, "", "", *cells, "", "")
+    return table
+
+
+def _cells(run: "Run", entry: "Entry") -> list[str]:
+    candidate, result = entry.candidate, entry.result
+    notes = ["alive" if entry.status == "ok" else entry.status] + ["over budget"] * candidate.over_budget
+    return [
+        candidate.name,
+        f"{candidate.gflops:.5f}",
+        f"{candidate.params:,}",
+        str(result.epochs or 0),
+        number(entry.result.accuracy),
+        number(run.gap_closed(entry), 0),
+        number(result.val_clean_top1),
+        number(result.corner_error_px),
+        ", ".join(notes),
+    ]

@@ -1,0 +1,1 @@
+"""Jobs and who runs them: worker processes on this machine, or Ray."""

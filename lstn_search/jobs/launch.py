@@ -1,0 +1,92 @@
+"""Starting the workers of a search: which engine, how many, with how many threads each. No torch here."""
+
+import dataclasses
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, get_args
+
+from lstn_search.errors import SettingError, did_you_mean
+from lstn_search.jobs.base import Ended, Engine, Job, RunJob, WorkerSetup
+from lstn_search.jobs.local import LocalEngine
+from lstn_search.jobs.machine import default_workers, num_cores
+from lstn_search.runs.folder import RunFolder
+from lstn_search.spec.ladder import Ladder
+from lstn_search.spec.task import Task
+
+__all__ = ["EngineName", "EngineOptions", "start_engine", "start_workers"]
+
+EngineName = Literal["local", "ray"]
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class EngineOptions:
+    """Where and how jobs run: nothing that changes what a search finds, apart from the order of its results."""
+
+    engine: EngineName = "local"
+    workers: int | None = None
+    """Jobs at a time; None: one a GPU where there are GPUs, else one a core."""
+    cache_dir: Path | None = None
+    ray_address: str | None = None
+    """Of a Ray cluster; None starts a Ray of our own on this machine."""
+    storage_path: Path | None = None
+    """Ray only: a folder all nodes reach, for checkpoints and cache, where the run folder is not one."""
+    gpus_per_job: float | None = None
+    """Ray only: 0.5 lets two jobs share a GPU; None: one each where the cluster has GPUs."""
+
+    def __post_init__(self) -> None:
+        if self.engine not in get_args(EngineName):
+            raise SettingError(f"unknown engine {self.engine!r}; {did_you_mean(self.engine, get_args(EngineName))}")
+        if self.workers is not None and self.workers < 1:
+            raise SettingError(f"workers must be at least 1, got {self.workers}")
+        for name in ("ray_address", "storage_path", "gpus_per_job"):
+            if self.engine != "ray" and getattr(self, name) is not None:
+                raise SettingError(f"--{name.replace('_', '-')} is for Ray; add --engine ray")
+
+
+def start_engine(folder: RunFolder, options: EngineOptions) -> Engine:
+    """The engine of a search in this folder; its workers start with their first jobs."""
+    settings = folder.settings
+    return start_workers(settings.task, settings.ladder, folder.path, options, run_job)
+
+
+def start_workers(task: Task, ladder: Ladder, folder: Path, options: EngineOptions, run_job: RunJob) -> Engine:
+    """An engine for any jobs of a task; its workers keep their logs in `folder`."""
+    from lstn_search.data.cache import default_cache_dir
+
+    setup = WorkerSetup(
+        task=task,
+        ladder=ladder,
+        folder=folder.resolve(),
+        cache_dir=(options.cache_dir or default_cache_dir()).resolve(),
+        num_threads=1,
+    )
+    if options.engine == "ray":
+        from lstn_search.jobs.ray import RayEngine
+
+        resources = None if options.gpus_per_job is None else {"cpu": 1.0, "gpu": options.gpus_per_job}
+        return RayEngine(
+            setup,
+            options.workers,
+            run_job,
+            address=options.ray_address,
+            resources_per_job=resources,
+            storage_path=options.storage_path,
+        )
+    workers = options.workers or default_workers()
+    setup = dataclasses.replace(setup, num_threads=_num_threads(workers))
+    return LocalEngine(setup, workers, run_job)
+
+
+def _num_threads(workers: int) -> int:
+    """The cores divided among the workers; not more than OMP_NUM_THREADS, with which users keep cores for others."""
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    threads = max(1, num_cores() // workers)
+    return min(threads, int(limit)) if limit.isdecimal() and int(limit) > 0 else threads
+
+
+def run_job(setup: WorkerSetup, job: Job, say: Callable[[str], None]) -> Ended:
+    """Run a job in a worker; torch is loaded there and not in the driver."""
+    from lstn_search.jobs import work
+
+    return work.run_job(setup, job, say)

@@ -1,0 +1,79 @@
+"""Arch -> torch module: the localization net itself."""
+
+import torch
+from torch import nn
+
+from lstn_search.spec.arch import Arch, Layer
+from lstn_search.spec.cost import cost
+
+__all__ = ["IDENTITY", "Localizer"]
+
+IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
+"""The affine parameters that change nothing: rows (1, 0, 0) and (0, 1, 0)."""
+
+
+class Localizer(nn.Module):
+    """The localization net that `arch` describes, for square images of `image_size` pixels.
+
+    The last layer starts at zero weight and identity bias (Jaderberg et al. 2015), so a fresh localizer returns the
+    identity whatever it sees. Raises ArchError when a map would shrink below 1x1 at this size.
+    """
+
+    def __init__(self, arch: Arch, image_size: int) -> None:
+        super().__init__()
+        num_features = head_features(arch, image_size)
+        self.arch = arch
+        self.image_size = image_size
+        modules: list[nn.Module] = []
+        in_channels = arch.in_channels
+        for layer in arch.layers:
+            modules += layer_modules(layer, in_channels)
+            in_channels = layer.out_channels
+        self.features = nn.Sequential(*modules)
+        head: list[nn.Module] = []
+        if arch.head.pool_to is not None:
+            head.append(nn.AdaptiveAvgPool2d(arch.head.pool_to))
+        head.append(nn.Flatten())
+        if arch.head.hidden:
+            head += [nn.Linear(num_features, arch.head.hidden), nn.ReLU()]
+            num_features = arch.head.hidden
+        self.head = nn.Sequential(*head)
+        self.last = nn.Linear(num_features, 6)
+        self.reset_to_identity()
+
+    def reset_to_identity(self) -> None:
+        """Zero weight and identity bias in the last layer."""
+        with torch.no_grad():
+            self.last.weight.zero_()
+            self.last.bias.copy_(torch.tensor(IDENTITY))
+
+    def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
+        """Images B x C x H x W -> theta_B23, the affine parameters (output -> input, in [-1, 1] coordinates)."""
+        h_BF = self.head(self.features(x_BCHW))
+        with torch.autocast(device_type=x_BCHW.device.type, enabled=False):  # half precision would round theta to 1/256
+            theta_B6: torch.Tensor = self.last(h_BF.float())
+        return theta_B6.view(-1, 2, 3)
+
+
+def head_features(arch: Arch, image_size: int) -> int:
+    """How many numbers the head's first linear layer takes, after pooling and flattening."""
+    first_linear = next(row for row in cost(arch, image_size).layers if row.kind == "linear")
+    return first_linear.in_shape[0]
+
+
+def layer_modules(layer: Layer, in_channels: int) -> list[nn.Module]:
+    """The modules of one `Layer`, in the order its docstring gives."""
+    modules: list[nn.Module] = [
+        nn.Conv2d(
+            in_channels, layer.out_channels, layer.kernel, layer.stride, padding=layer.padding, groups=layer.groups
+        )
+    ]
+    if layer.norm == "conv-bn-act":
+        modules.append(nn.BatchNorm2d(layer.out_channels))
+    if layer.max_pool > 1:
+        modules.append(nn.MaxPool2d(layer.max_pool))
+    if layer.act == "relu":
+        modules.append(nn.ReLU(inplace=True))
+    if layer.norm == "conv-act-bn":
+        modules.append(nn.BatchNorm2d(layer.out_channels))
+    return modules

@@ -1,0 +1,1 @@
+"""A run as one HTML page: facts first (facts/), then charts, then sections."""

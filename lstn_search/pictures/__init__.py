@@ -1,0 +1,1 @@
+"""Pictures: the front, an architecture, images before and after the warp."""

@@ -1,0 +1,151 @@
+"""An architecture drawn layer by layer: `architecture_info` collects the rows, `draw_architecture` draws them."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from lstn_search.pictures.palette import Palette
+from lstn_search.spec.arch import Arch
+from lstn_search.spec.cost import cost
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["ArchitectureInfo", "LayerInfo", "architecture_info", "draw_architecture", "summary"]
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class LayerInfo:
+    """A row: one convolution, pooling or linear layer, with the batch norm and activation behind it."""
+
+    name: str
+    """`conv3`, `pool3`, `head.hidden`, …"""
+    kind: str
+    """conv, max-pool, avg-pool or linear."""
+    what: str
+    """In words: `3×3 stride 2, BN, ReLU`."""
+    out_shape: tuple[int, ...]
+    """(C, H, W), or (features,)."""
+    params: int
+    gflops: float
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class ArchitectureInfo:
+    """All rows of one architecture, from the image to theta."""
+
+    name: str
+    image_size: int
+    in_channels: int
+    layers: tuple[LayerInfo, ...]
+    params: int
+    gflops: float
+
+
+def architecture_info(arch: Arch, image_size: int, name: str) -> ArchitectureInfo:
+    """The rows of `arch` at `image_size`. Raises ArchError when it cannot be built there."""
+    facts = cost(arch, image_size)
+    rows = tuple(
+        LayerInfo(
+            name=row.name,
+            kind=row.kind,
+            what=_words(arch, row.name, row.kind, row.number, row.in_shape),
+            out_shape=row.out_shape,
+            params=row.params,
+            gflops=row.flops / 1e9,
+        )
+        for row in facts.layers
+    )
+    return ArchitectureInfo(
+        name=name,
+        image_size=image_size,
+        in_channels=arch.in_channels,
+        layers=rows,
+        params=facts.params,
+        gflops=facts.gflops,
+    )
+
+
+def summary(arch: Arch) -> str:
+    """An architecture in a line: `dw5/4 1-6 3/2-8 | pool 1, 32`; kernel/stride-width, dw depthwise, p2 max-pool."""
+    parts, channels = [], arch.in_channels
+    for layer in arch.layers:
+        stride = f"/{layer.stride}" if layer.stride > 1 else ""
+        pool = f"p{layer.max_pool}" if layer.max_pool > 1 else ""
+        if layer.groups == channels == layer.out_channels and layer.groups > 1:
+            parts.append(f"dw{layer.kernel}{stride}{pool}")
+        else:
+            groups = f"g{layer.groups}" if layer.groups > 1 else ""
+            parts.append(f"{layer.kernel}{stride}-{layer.out_channels}{groups}{pool}")
+        channels = layer.out_channels
+    head = "flatten" if arch.head.pool_to is None else f"pool {arch.head.pool_to}"
+    return f"{' '.join(parts)} | {head}{f', {arch.head.hidden}' if arch.head.hidden else ''}"
+
+
+def _words(arch: Arch, name: str, kind: str, number: int, in_shape: tuple[int, ...]) -> str:
+    if number == 0:
+        hidden = "linear, ReLU" if name == "head.hidden" else "linear: the six numbers of theta"
+        return "average-pool" if kind == "avg-pool" else hidden
+    layer = arch.layers[number - 1]
+    after = [["BN"] if layer.norm == "conv-bn-act" else [], ["ReLU"] if layer.act == "relu" else [],
+             ["BN"] if layer.norm == "conv-act-bn" else []]  # fmt: skip
+    norm_first, act, norm_last = after
+    if kind == "max-pool":
+        return ", ".join([f"max {layer.max_pool}×{layer.max_pool}", *act, *norm_last])
+    words = f"{layer.kernel}×{layer.kernel}"
+    words += f" stride {layer.stride}" if layer.stride > 1 else ""
+    if layer.groups > 1:
+        words += " depthwise" if layer.groups == in_shape[0] == layer.out_channels else f" in {layer.groups} groups"
+    return ", ".join([words, *norm_first, *([] if layer.max_pool > 1 else [*act, *norm_last])])
+
+
+ROW_INCHES = 0.235
+WIDTH_INCHES = 6.0
+X_WORDS, X_MAP, X_SHAPE, X_PARAMS, X_GFLOPS = 14.5, 53.0, 74.0, 84.0, 94.0
+"""Places of the columns, in percent of the width: left edge, centre, and three right edges."""
+MAP_WIDTH = 12.0
+"""Of the image; smaller maps are narrower in proportion."""
+
+
+def draw_architecture(info: ArchitectureInfo, palette: Palette) -> "Figure":
+    """The layers from top to bottom: a bar as wide as the map, its shape, parameters, and GFLOPs with their share."""
+    from matplotlib.figure import Figure
+
+    num = len(info.layers)
+    figure = Figure(figsize=(WIDTH_INCHES, ROW_INCHES * (num + 3.6)), dpi=160)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set_xlim(0, 100)
+    axes.set_ylim(num + 2.4, -1.2)
+
+    def say(x: float, y: float, text: str, **style: Any) -> None:
+        axes.text(x, y, text, **{"fontsize": 8, "va": "center", **style})
+
+    def bar(x: float, y: float, width: float, height: float, colour: str) -> None:
+        axes.barh(y, width, height, x, color=colour, lw=0)
+
+    say(1, -0.6, info.name, fontsize=10.5, fontweight="bold")
+    for x, heading in ((X_SHAPE, "shape"), (X_PARAMS, "params"), (X_GFLOPS, "GFLOPs")):
+        say(x, -0.6, heading, ha="right", color=palette.quiet)
+    say(X_MAP, -0.6, "map", ha="center", color=palette.quiet)
+
+    colours = {"conv": palette.front, "linear": palette.seed}
+    top = max(row.gflops for row in info.layers) or 1.0
+    size = info.image_size
+    image = ("image", "", "image", (info.in_channels, size, size))
+    shapes = [image, *((row.name, row.what, row.kind, row.out_shape) for row in info.layers)]
+    for y, (name, what, kind, shape) in enumerate(shapes):
+        say(1, y + 0.4, name)
+        say(X_WORDS, y + 0.4, what, color=palette.quiet, fontsize=7.5)
+        width = max(MAP_WIDTH * shape[1] / size, 0.5) if len(shape) == 3 else 0.5
+        bar(X_MAP - width / 2, y + 0.4, width, 0.66, colours.get(kind, palette.fill))
+        say(X_SHAPE, y + 0.4, "×".join(map(str, shape)), ha="right")
+    for y, row in enumerate(info.layers, start=1):
+        say(X_PARAMS, y + 0.4, f"{row.params:,}", ha="right")
+        say(X_GFLOPS, y + 0.4, f"{row.gflops:.5f}", ha="right")
+        bar(X_GFLOPS + 0.7, y + 0.4, (99.5 - X_GFLOPS - 0.7) * row.gflops / top, 0.5, palette.fill)
+    end = num + 1.1
+    axes.plot([1, 99.5], [end, end], color=palette.rule, lw=0.8)
+    say(1, end + 0.55, "total", fontweight="bold")
+    say(X_PARAMS, end + 0.55, f"{info.params:,}", ha="right", fontweight="bold")
+    say(X_GFLOPS, end + 0.55, f"{info.gflops:.5f}", ha="right", fontweight="bold")
+    return figure

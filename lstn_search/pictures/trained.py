@@ -1,0 +1,192 @@
+"""Where the trained parts of a picture come from: a run, a folder that `eval` wrote, or a training made for it."""
+
+import dataclasses
+import json
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from lstn_search.data import Dataset, load_dataset
+from lstn_search.errors import CheckpointError, DataError, LstnError, SettingError
+from lstn_search.jobs.work import climb, load_trained
+from lstn_search.nets.backbones import build_backbone
+from lstn_search.nets.localizer import Localizer
+from lstn_search.nets.weights import load_torch
+from lstn_search.runs.folder import checkpoint_file
+from lstn_search.spec.arch import Arch
+from lstn_search.spec.ladder import Ladder
+from lstn_search.spec.task import Task
+from lstn_search.study.outputs import load_localizer
+
+if TYPE_CHECKING:
+    from lstn_search.runs.entries import Entry
+    from lstn_search.runs.run import Run
+    from lstn_search.train.warm import Warm
+    from lstn_search.train.workbench import Workbench
+
+__all__ = ["Snapshot", "Trained", "train_for_show", "trained_of_evaluation", "trained_of_run"]
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True, eq=False)
+class Snapshot:
+    """The localizer somewhere in its training."""
+
+    stage: str
+    """recover or joint"""
+    at: int
+    """Recover steps or joint epochs done."""
+    localizer: Mapping[str, torch.Tensor]
+    """Its state dict, in half precision."""
+
+    @property
+    def unit(self) -> str:
+        """What `at` counts."""
+        return "step" if self.stage == "recover" else "epoch"
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True, eq=False)
+class Trained:
+    """A localizer and the classifier that was trained behind it, on the CPU."""
+
+    name: str
+    source: str
+    """Where it was read from: a run and a trial, or a folder; empty: trained for the picture."""
+    task: Task
+    localizer: Localizer
+    """In eval mode, at the task's trial size."""
+    classifier: Mapping[str, torch.Tensor]
+    """State dict."""
+    val_top1: float | None
+    """On all validation images under the task's view, in percent."""
+    snapshots: tuple[Snapshot, ...] = ()
+    """In the order of training; the last one is the end of it."""
+    retrain: str = ""
+    """What follows `--arch` to train it again."""
+    fingerprint: str | None = None
+    """Of the dataset it was trained on, where it was written down."""
+
+    @property
+    def title(self) -> str:
+        """One line for a picture: what was trained on what, and how good it is."""
+        task = self.task
+        view = "" if task.view == "none" else f" under the {task.view} view"
+        scored = "" if self.val_top1 is None else f"; validation top-1{view} {self.val_top1:.1f} %"
+        return f"{self.name} on {task.dataset}, classifier {task.backbone}, {task.trial_size} px{scored}"
+
+    def load_dataset(self, *, data_dir: Path | None = None, cache_dir: Path | None = None) -> Dataset:
+        """The task's images; `data_dir` says where they lie now. Raises DataError when they are not there."""
+        task = self.task
+        dataset = load_dataset(
+            task.dataset,
+            image_size=task.trial_size,
+            data_dir=data_dir or (Path(task.data_dir) if task.data_dir else None),
+            split_seed=task.split_seed,
+            cache_dir=cache_dir,
+        )
+        if self.fingerprint not in (None, dataset.fingerprint):
+            raise DataError(
+                f"the images of {task.dataset} have changed since {self.name} was trained; give the folder that holds "
+                "the old ones to --data-dir, or train again"
+            )
+        return dataset
+
+    def build_classifier(self, num_classes: int) -> nn.Module:
+        """The classifier itself, in eval mode. Raises CheckpointError when it was trained for other classes."""
+        model = build_backbone(self.task.backbone, num_classes=num_classes, image_size=self.task.trial_size)
+        try:
+            model.load_state_dict(dict(self.classifier))
+        except RuntimeError:
+            raise CheckpointError(
+                f"the classifier trained with {self.name} is not {self.task.backbone} with {num_classes} classes; "
+                f"is {self.task.dataset} still the dataset it was trained on?"
+            ) from None
+        return model.eval().requires_grad_(False)
+
+    def localizer_at(self, snapshot: Snapshot) -> Localizer:
+        """The localizer as it was, in eval mode."""
+        localizer = Localizer(self.localizer.arch, self.localizer.image_size)
+        localizer.load_state_dict(dict(snapshot.localizer))
+        return localizer.eval().requires_grad_(False)
+
+
+def trained_of_run(run: "Run", entry: "Entry") -> Trained:
+    """An entry of a search. Raises CheckpointError when the run keeps no jointly trained weights of it."""
+    localizer, classifier = load_localizer(run, entry)
+    source = f"{run.folder.path}:{entry.candidate.name}"
+    file = checkpoint_file(run.folder.checkpoints_in, entry.candidate.arch, max(entry.rung, 0))
+    return Trained(
+        name=entry.candidate.name,
+        source=source,
+        retrain=source,
+        task=run.folder.settings.task,
+        localizer=localizer.requires_grad_(False),
+        classifier=classifier,
+        val_top1=entry.result.val_top1,
+        snapshots=_snapshots(file),
+        fingerprint=run.folder.manifest["data"]["fingerprint"],
+    )
+
+
+def trained_of_evaluation(folder: Path) -> Trained:
+    """What `eval --out` left in a folder. Raises CheckpointError when it is not one, or holds no localizer."""
+    cure = "give a folder that eval --out wrote, with an --arch that was trained"
+    try:
+        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
+        task, row = Task.from_dict(report["task"]), report["arch"]
+        name, val_top1 = row["name"], row["result"]["val_top1"]
+        weights, classifier = (load_torch(folder / file, cure=cure) for file in ("weights.pt", "classifier.pt"))
+        localizer = Localizer(Arch.load(folder / "arch.json"), task.trial_size)
+        localizer.load_state_dict(weights)
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder} holds no evaluated localizer: {error}") from None
+    except LstnError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"{folder} holds no evaluated localizer ({type(error).__name__}: {error}); {cure}"
+        ) from None
+    return Trained(
+        name=name,
+        source=str(folder),
+        retrain=f"{folder / 'arch.json'} --dataset {task.dataset}",
+        task=task,
+        localizer=localizer.eval().requires_grad_(False),
+        classifier=classifier,
+        val_top1=val_top1,
+    )
+
+
+def train_for_show(
+    bench: "Workbench", warm: "Warm | None", arch: Arch, *, name: str, on_stage: Callable[[str], None]
+) -> Trained:
+    """Train `arch` at the workbench's schedule. Raises SettingError when the training diverges."""
+    task = bench.task
+    parts = sorted({1, max(1, task.epochs // 4), max(1, task.epochs // 2), task.epochs})
+    ladder = Ladder(epochs=tuple(parts))
+    with tempfile.TemporaryDirectory(prefix="lstn-show-") as folder:
+        for rung in range(1 if warm is None else ladder.top + 1):
+            result = climb(bench, warm, arch, ladder, rung, Path(folder), lambda what: on_stage(f"{name}: {what}"))
+            if result.status == "failed":
+                raise SettingError(f"{name} cannot be shown: {result.reason}; try another --seed or --arch")
+        file = checkpoint_file(Path(folder), arch, rung)
+        localizer, classifier = load_trained(file, arch, task.trial_size)
+        snapshots = _snapshots(file)
+    return Trained(
+        name=name,
+        source="",
+        task=task,
+        localizer=localizer.requires_grad_(False),
+        classifier=classifier,
+        val_top1=result.val_top1,
+        snapshots=snapshots,
+    )
+
+
+def _snapshots(file: Path) -> tuple[Snapshot, ...]:
+    """Those of a checkpoint that `load_trained` has accepted; none in one of an older version."""
+    state = load_torch(file, cure="train it again")
+    return tuple(Snapshot(**row) for row in state.get("snapshots", ()))

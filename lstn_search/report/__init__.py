@@ -1,1 +1,0 @@
-"""Pictures and tables: facts first, then drawing."""

@@ -1,0 +1,210 @@
+"""Architectures of a search and what became of them, rung by rung, and how they are read back from its study."""
+
+import contextlib
+import dataclasses
+import json
+import warnings
+from collections.abc import Iterator
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from lstn_search.spec.arch import Arch
+from lstn_search.spec.cost import cost
+from lstn_search.errors import RunError, SettingError
+from lstn_search.spec.results import Status, TrialResult
+from lstn_search.runs.folder import RunFolder
+from lstn_search.spec.settings import SearchSettings
+
+__all__ = [
+    "WORST_SCORE",
+    "Candidate",
+    "Entry",
+    "Rung",
+    "make_candidate",
+    "read_entries",
+    "read_rungs",
+    "read_study",
+    "read_trials",
+    "score",
+    "score_name",
+    "using_storage",
+]
+
+WORST_SCORE = -1e4
+"""Told for what failed, or was never trained: below every corner error in pixels and every accuracy."""
+RECOVER_COLUMNS = ("recover_steps", "recover_seconds", "alignment_mse", "corner_error_px", "frozen_top1")
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class Candidate:
+    """An architecture to train."""
+
+    number: int
+    """Of the Optuna trial."""
+    name: str
+    """The seed point's name, or `t` and the number."""
+    arch: Arch
+    is_seed: bool
+    params: int
+    """At the deployment size, like the two below."""
+    macs: int
+    gflops: float
+    over_budget: bool
+    """True only for seed points: they are trained as references whatever they cost."""
+
+
+@dataclasses.dataclass(kw_only=True, slots=True)
+class Entry:
+    """A candidate and what became of it, rung by rung."""
+
+    candidate: Candidate
+    results: list[TrialResult] = dataclasses.field(default_factory=list)
+    """By rung; empty while rung 0 is under way. Only the last one can be a failure."""
+
+    @property
+    def rung(self) -> int:
+        """The highest rung with a measurement; -1: none."""
+        return len([result for result in self.results if result.status != "failed"]) - 1
+
+    @property
+    def result(self) -> TrialResult:
+        """The measurement of the highest rung, with what recover measured; the failure when there is nothing else."""
+        if self.rung < 0:
+            return self.results[0]
+        first, last = self.results[0], self.results[self.rung]
+        recover = {name: getattr(first, name) for name in RECOVER_COLUMNS}
+        return dataclasses.replace(last, **recover) if self.rung > 0 else last
+
+    @property
+    def status(self) -> Status:
+        """Of the last rung: a failure higher up does not take back what was measured below."""
+        return self.results[-1].status
+
+    @property
+    def accuracy(self) -> float:
+        """Validation accuracy under the view at the highest rung, in percent; 0 when nothing was measured."""
+        return self.result.accuracy or 0.0
+
+    @property
+    def seconds(self) -> float:
+        """Spent on all its rungs."""
+        return sum(result.seconds for result in self.results)
+
+    @property
+    def on_offer(self) -> bool:
+        """Whether it may stand on the front: within the budget, jointly trained, and alive."""
+        return (
+            bool(self.results)
+            and self.result.status == "ok"
+            and self.result.val_top1 is not None
+            and not self.candidate.over_budget
+        )
+
+
+Rung = tuple[int, int, TrialResult]
+"""(number of the trial, rung, result)."""
+
+
+def score_name(settings: SearchSettings) -> str:
+    """What rung 0 is judged by."""
+    return "accuracy under the view" if settings.task.protocol == "paper" else "minus corner error px"
+
+
+def score(settings: SearchSettings, result: TrialResult) -> float:
+    """What rung 0 is judged by, higher is better: minus the corner error after recover (docs/trial.md says why)."""
+    value = result.val_top1 if settings.task.protocol == "paper" else result.corner_error_px
+    if value is None:
+        return WORST_SCORE
+    return value if settings.task.protocol == "paper" else -value
+
+
+def read_entries(folder: RunFolder) -> list[Entry]:
+    """The trained architectures of a run, in the order of proposal. Raises RunError when its study cannot be read."""
+    return [entry for entry in read_trials(folder.settings, *read_study(folder)) if entry.results]
+
+
+def read_study(folder: RunFolder) -> tuple[list[FrozenTrial], list[Rung]]:
+    """All proposals of a run, and all rungs in the order in which they ended; none where there is no study yet.
+
+    Raises RunError when the study cannot be read.
+    """
+    if not folder.has_study:
+        return [], []
+    with using_storage(folder):
+        storage = optuna.storages.RDBStorage(folder.storage_url)
+        try:
+            study = optuna.load_study(study_name=folder.study_name, storage=storage)
+            rungs = read_rungs(optuna.load_study(study_name=folder.rungs_name, storage=storage))
+        except KeyError:  # the search was killed as it began the study
+            return [], []
+        return study.get_trials(deepcopy=False), rungs
+
+
+def read_trials(settings: SearchSettings, trials: list[FrozenTrial], rungs: list[Rung]) -> list[Entry]:
+    """The architectures that are or were trained, with their results."""
+    entries = {
+        trial.number: Entry(candidate=_read_candidate(settings, trial))
+        for trial in trials
+        if "arch" in trial.user_attrs
+    }
+    for number, rung, result in rungs:
+        assert rung == len(entries[number].results), (number, rung)
+        entries[number].results.append(result)
+    return list(entries.values())
+
+
+def read_rungs(study: optuna.Study) -> list[Rung]:
+    """Every finished rung, in the order they ended."""
+    return [
+        (
+            trial.user_attrs["trial"],
+            trial.user_attrs["rung"],
+            TrialResult.from_dict(json.loads(trial.user_attrs["result"])),
+        )
+        for trial in study.get_trials(deepcopy=False)
+    ]
+
+
+def _read_candidate(settings: SearchSettings, trial: FrozenTrial) -> Candidate:
+    attrs = trial.user_attrs
+    arch = Arch.from_json(attrs["arch"], where=f"trial {trial.number}")
+    return make_candidate(settings, trial.number, attrs["name"], arch, is_seed=attrs["kind"] == "seed")
+
+
+def make_candidate(settings: SearchSettings, number: int, name: str, arch: Arch, *, is_seed: bool) -> Candidate:
+    facts = cost(arch, settings.task.image_size)
+    return Candidate(
+        number=number,
+        name=name,
+        arch=arch,
+        is_seed=is_seed,
+        params=facts.params,
+        macs=facts.macs,
+        gflops=facts.gflops,
+        over_budget=settings.violation(arch) > 0,
+    )
+
+
+@contextlib.contextmanager
+def using_storage(folder: RunFolder) -> Iterator[None]:
+    """SQLite's troubles (a full disk, a damaged file) as one line for the user; Optuna's warnings are not for them."""
+    import sqlalchemy.exc
+
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
+        cause = error.__cause__ or error
+        reason = str(getattr(cause, "orig", None) or cause).splitlines()[0]
+        cure = "make room on the disk or restore the file"
+        if "://" in folder.storage_name:
+            cure = "start its server, and give the password where its client looks (PGPASSWORD, ~/.pgpass)"
+        raise RunError(
+            f"the study in {folder.storage_name} cannot be used ({reason}); {cure}, then go on with --resume"
+        ) from None
+    except ImportError as error:
+        raise SettingError(
+            f"the database of {folder.storage_name} needs a driver that is not installed ({error}); "
+            "for PostgreSQL: pip install psycopg2-binary"
+        ) from None

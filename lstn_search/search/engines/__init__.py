@@ -1,1 +1,0 @@
-"""Where jobs run: worker processes on this machine, or Ray. One small Protocol, see `base.py`."""

@@ -1,0 +1,280 @@
+"""Arch -> the source of model.py: the localization net layer by layer, and the spatial transformer around it.
+
+The text is made from the description, not from the torch module, and is as ruff would format it at 88 columns (its
+default) and at any wider setting: what fits is on one line, what does not has one item a line and a trailing comma.
+"""
+
+import textwrap
+from collections.abc import Container, Iterable, Mapping, Sequence
+
+from lstn_search.shipping._wrapper import IMPORTS, TRANSFORMER, WEIGHTS
+from lstn_search.spec.arch import Arch, Layer
+from lstn_search.spec.cost import Cost, cost
+
+__all__ = ["model_code"]
+
+WIDTH = 88
+HELPER_USES = 3
+"""A run of modules such as convolution, batch norm, ReLU gets a helper function when it occurs this often."""
+
+
+def model_code(
+    arch: Arch,
+    image_size: int,
+    *,
+    title: str,
+    facts: Mapping[str, object],
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> str:
+    """The source of model.py for a localizer of `arch` that was trained on square images of `image_size` pixels.
+
+    `title` and `facts` (dataset, accuracy, ...) are for the docstring. `mean` and `std` are of pixel values in [0, 1],
+    one number a channel. The parameters have the names of `Localizer`'s. Raises ArchError when `arch` does not fit.
+    """
+    assert len(mean) == len(std) == arch.in_channels
+    total = cost(arch, image_size)
+    made_by: dict[Recipe, list[Layer]] = {}
+    for layer, in_channels in zip(arch.layers, _inputs(arch), strict=True):
+        made_by.setdefault(_recipe(layer, in_channels), []).append(layer)
+    helpers = {recipe: layers for recipe, layers in made_by.items() if len(recipe) > 1 and len(layers) >= HELPER_USES}
+    constants = [f"IMAGE_SIZE = {image_size}", _tuple("MEAN", mean), _tuple("STD", std), WEIGHTS]
+    top = "\n\n".join([_docstring(arch, total, title, facts), IMPORTS, "\n".join(constants)])
+    definitions = [_helper(recipe, layers) for recipe, layers in helpers.items()]
+    return "\n\n\n".join([top, *definitions, _localization_net(arch, total, helpers), TRANSFORMER])
+
+
+# -- docstring and constants -------------------------------------------------------------------------------------------
+
+
+def _docstring(arch: Arch, total: Cost, title: str, facts: Mapping[str, object]) -> str:
+    size, channels = f"{total.image_size} x {total.image_size}", arch.in_channels
+    about = (
+        f"The localization net was trained on images of {size} pixels. Images of another size are warped at their own "
+        f"size, by what the net sees in a copy resized to {size} (bilinear, antialiased, aspect ratio not kept)."
+    )
+    rows = {
+        "parameters": f"{total.params:,}",
+        "MACs": f"{total.macs:,} at {size}",
+        "GFLOPs": f"{total.gflops:.6f} at {size}, without grid generator and sampler",
+        "architecture": arch.digest[:12],
+        **facts,
+    }
+    names = {_plain(name): _plain(value) for name, value in rows.items()}
+    column = max(len(name) for name in names) + 2
+    table = [_fill(value, first=f"    {name:<{column}}", rest=" " * (column + 4)) for name, value in names.items()]
+    return "\n".join(
+        [
+            '"""' + _fill(f"{_plain(title)}: a spatial transformer and its localization net."),
+            "",
+            "    transformer = load()                # weights.pt beside this file",
+            f"    images = normalize(pixels)          # B x {channels} x H x W, from 0 to 255",
+            "    warped = transformer(images)        # the same shape; zero is the mean colour",
+            "    theta = transformer.theta(images)   # B x 2 x 3, the affine maps",
+            "",
+            _fill(about),
+            "",
+            *table,
+            '"""',
+        ]
+    )
+
+
+def _plain(value: object) -> str:
+    """`value` as text that may stand in a docstring: one line, printable, no double quotes, backslashes doubled."""
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    text = "".join(char if char.isprintable() else "?" for char in " ".join(text.split()))
+    return text.replace("\\", "\\\\").replace('"', "'")
+
+
+def _fill(text: str, *, first: str = "", rest: str = "") -> str:
+    return textwrap.fill(
+        text, WIDTH, initial_indent=first, subsequent_indent=rest, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _tuple(name: str, values: Iterable[float]) -> str:
+    items = [repr(float(value)) for value in values]
+    return f"{name} = ({items[0]},)" if len(items) == 1 else _wrap("", f"{name} = (", items, ")")
+
+
+# -- the localization net ----------------------------------------------------------------------------------------------
+
+Recipe = tuple[str, ...]
+"""What a layer is made of, in order: ("conv" or "depthwise", "bn", "pool2", "relu")."""
+
+
+def _recipe(layer: Layer, in_channels: int) -> Recipe:
+    depthwise = layer.groups == in_channels == layer.out_channels > 1
+    recipe = ["depthwise" if depthwise else "conv"]
+    recipe += ["bn"] * (layer.norm == "conv-bn-act")
+    recipe += [f"pool{layer.max_pool}"] * (layer.max_pool > 1)
+    recipe += ["relu"] * (layer.act == "relu")
+    recipe += ["bn"] * (layer.norm == "conv-act-bn")
+    return tuple(recipe)
+
+
+def _module(part: str, channels: object) -> str:
+    """The module that stands for a part of a recipe behind its convolution."""
+    if part.startswith("pool"):
+        return f"nn.MaxPool2d({part.removeprefix('pool')})"
+    return {"bn": f"nn.BatchNorm2d({channels})", "relu": "nn.ReLU(inplace=True)"}[part]
+
+
+def _words(part: str) -> str:
+    window = part.removeprefix("pool")
+    words = {"conv": "convolution", "depthwise": "depthwise convolution", "bn": "batch norm", "relu": "ReLU"}
+    return words.get(part) or f"{window} x {window} max-pool"
+
+
+def _options(layer: Layer) -> dict[str, int]:
+    """The options of a layer's convolution that are not at their defaults."""
+    defaults = {"stride": 1, "padding": 0, "groups": 1}
+    return {name: getattr(layer, name) for name in defaults if getattr(layer, name) != defaults[name]}
+
+
+def _helper(recipe: Recipe, layers: Iterable[Layer]) -> str:
+    """A function that makes the modules of `recipe`, with the options that `layers` need."""
+    used = {name for layer in layers for name in _options(layer)}
+    options = [name for name in ("stride", "padding", "groups") if name in used]
+    if recipe[0] == "depthwise":
+        options.remove("groups")
+        inputs, outputs = ["channels", "kernel"], "channels"
+        arguments = ["channels", "channels", "kernel", *(f"{name}={name}" for name in options), "groups=channels"]
+    else:
+        inputs, outputs = ["in_channels", "out_channels", "kernel"], "out_channels"
+        arguments = [*inputs, *(f"{name}={name}" for name in options)]
+    defaults = {"stride": 1, "padding": 0, "groups": 1}
+    signature = [f"{name}: int" for name in inputs] + [f"{name}: int = {defaults[name]}" for name in options]
+    sentence = ", ".join(map(_words, recipe))
+    return "\n".join(
+        [
+            _wrap("", f"def {'_'.join(recipe)}(", signature, ") -> list[nn.Module]:"),
+            f'    """{sentence[0].upper()}{sentence[1:]}."""',
+            _wrap("    ", "conv = nn.Conv2d(", arguments, ")"),
+            _wrap("    ", "return [", ["conv", *(_module(part, outputs) for part in recipe[1:])], "]"),
+        ]
+    )
+
+
+def _localization_net(arch: Arch, total: Cost, helpers: Container[Recipe]) -> str:
+    size = total.image_size
+    return "\n".join(
+        [
+            "class LocalizationNet(nn.Module):",
+            f'    """Images B x {arch.in_channels} x {size} x {size} -> affine parameters B x 2 x 3."""',
+            "",
+            "    def __init__(self) -> None:",
+            "        super().__init__()",
+            "        self.features = nn.Sequential(",
+            *_feature_lines(arch, total, helpers),
+            "        )",
+            "        self.head = nn.Sequential(",
+            *_head_lines(arch, total),
+            "        )",
+            f"        self.last = nn.Linear({total.layers[-1].in_shape[0]}, 6)",
+            "",
+            "    def forward(self, images: torch.Tensor) -> torch.Tensor:",
+            "        hidden = self.head(self.features(images))",
+            "        with torch.autocast(images.device.type, enabled=False):  # always float32",
+            "            return self.last(hidden.float()).view(-1, 2, 3)",
+        ]
+    )
+
+
+def _feature_lines(arch: Arch, total: Cost, helpers: Container[Recipe]) -> list[str]:
+    """One line a layer, or one a module where it has no helper, each with the shape behind it."""
+    inputs = _inputs(arch)
+    shapes = {(row.number, row.kind): _shape(row.out_shape) for row in total.layers}
+    lines: list[str] = []
+    number = 0
+    for heading, length in _blocks(arch):
+        lines += [f"            # {heading}"] * bool(heading)
+        for layer, in_channels in zip(arch.layers[number : number + length], inputs[number:], strict=False):
+            number += 1
+            recipe, options = _recipe(layer, in_channels), _options(layer)
+            conv_shape = shapes[number, "conv"]
+            pool_shape = shapes.get((number, "max-pool"), conv_shape)
+            if recipe in helpers:
+                arguments: list[object] = [in_channels, layer.out_channels, layer.kernel]
+                if recipe[0] == "depthwise":
+                    arguments, options = arguments[1:], {k: v for k, v in options.items() if k != "groups"}
+                lines += _item(f"*{'_'.join(recipe)}({_arguments(arguments, options)})", pool_shape)
+                continue
+            lines += _item(
+                f"nn.Conv2d({_arguments([in_channels, layer.out_channels, layer.kernel], options)})", conv_shape
+            )
+            for part in recipe[1:]:
+                lines += _item(_module(part, layer.out_channels), pool_shape if part.startswith("pool") else "")
+    return lines
+
+
+def _head_lines(arch: Arch, total: Cost) -> list[str]:
+    head = {row.name: row for row in total.layers if row.number == 0}
+    features = next(row.in_shape[0] for row in head.values() if row.kind == "linear")
+    lines: list[str] = []
+    if "head.pool" in head:
+        lines += _item(f"nn.AdaptiveAvgPool2d({arch.head.pool_to})", _shape(head["head.pool"].out_shape))
+    lines += _item("nn.Flatten()", str(features))
+    if "head.hidden" in head:
+        lines += _item(f"nn.Linear({features}, {arch.head.hidden})") + _item("nn.ReLU()")
+    return lines
+
+
+def _blocks(arch: Arch) -> list[tuple[str, int]]:
+    """The layers in groups: (heading, how many). Without units or separable pairs, one group without a heading."""
+    blocks: list[tuple[str, int]] = []
+    rest, inputs = list(arch.layers), _inputs(arch)
+    while rest:
+        here = inputs[-len(rest)]
+        dense = [layer.kernel if layer.groups == 1 else 0 for layer in rest[:3]]
+        kernel = f"{rest[0].kernel}x{rest[0].kernel}"
+        if len(dense) == 3 and dense[0] == dense[2] == 1 < dense[1] and rest[0].out_channels == rest[1].out_channels:
+            block, length = f"decoder, {dense[1]}x{dense[1]}, encoder", 3
+        elif len(rest) > 1 and rest[0].groups == here > 1 and dense[1] == 1:
+            block, length = f"depthwise {kernel}, 1x1", 2
+        else:
+            block, length = kernel, 1
+        blocks.append((block, length))
+        rest = rest[length:]
+    if all(length == 1 for _, length in blocks):
+        return [("", len(arch.layers))]
+    names = [f"unit {number}" for number in range(1, len(blocks) + 1)]
+    if blocks[0][1] < 3:
+        names = ["stem", *names]
+    if blocks[-1] == ("1x1", 1):
+        names[len(blocks) - 1] = "tail"
+    return [(f"{name}: {block}", length) for name, (block, length) in zip(names, blocks, strict=False)]
+
+
+def _inputs(arch: Arch) -> list[int]:
+    """The input channels of each layer."""
+    return [arch.in_channels, *(layer.out_channels for layer in arch.layers[:-1])]
+
+
+def _shape(shape: Iterable[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+# -- formatting --------------------------------------------------------------------------------------------------------
+
+
+def _arguments(positional: Iterable[object], options: Mapping[str, object]) -> str:
+    return ", ".join([*map(str, positional), *(f"{name}={value}" for name, value in options.items())])
+
+
+def _item(code: str, comment: str = "") -> list[str]:
+    """`code` as an item of a Sequential; a comment that does not fit beside it goes above it."""
+    line = f"            {code},"
+    if not comment:
+        return [line]
+    beside = f"{line}  # {comment}"
+    return [beside] if len(beside) <= WIDTH else [f"            # {comment}", line]
+
+
+def _wrap(indent: str, head: str, items: Sequence[str], tail: str) -> str:
+    """On one line if it fits, else one item a line."""
+    line = f"{indent}{head}{', '.join(items)}{tail}"
+    if len(line) <= WIDTH:
+        return line
+    return "\n".join([f"{indent}{head}", *(f"{indent}    {item}," for item in items), f"{indent}{tail}"])

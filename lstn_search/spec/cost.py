@@ -1,0 +1,274 @@
+"""What an architecture costs: parameters, MACs, FLOPs, shapes and receptive field, from the description alone.
+
+One rule a kind of layer, on shapes only. With a map of `C x H x W` at the layer's *output*:
+
+    layer                         params                       MACs                            FLOPs
+    convolution with bias         C * C_in/groups * k*k + C    C * C_in/groups * k*k * H*W     MACs + C*H*W (the bias)
+    batch norm, where it stands   2 * C                        none                            2 * C*H*W
+    linear with bias              in * out + out               in * out                        in * out
+    ReLU, max- and average-pool   none                         none                            none
+
+This is the convention of the paper: it gives its Table 9. One multiply-accumulate counts as one FLOP. *Not* counted:
+ReLU, pooling, the biases of the linear layers, and the grid generator and sampler, which `transformer_cost` reports.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+from lstn_search.errors import ArchError, SettingError
+from lstn_search.spec.arch import Arch, Head, Layer
+
+__all__ = [
+    "Cost",
+    "LayerCost",
+    "TransformerCost",
+    "check_image_size",
+    "cost",
+    "fits",
+    "head_costs",
+    "layer_costs",
+    "transformer_cost",
+]
+
+Kind = Literal["conv", "max-pool", "avg-pool", "linear"]
+
+NUM_THETA = 6
+
+
+class LayerCost(NamedTuple):
+    """One row of the table: a convolution, a pooling or a linear layer, with the batch norm that stands behind it."""
+
+    name: str
+    """`conv3`, `pool3` (of layer 3), `head.pool`, `head.hidden`, `head.theta`."""
+    kind: Kind
+    number: int
+    """The layer of the Arch this row belongs to, from 1; 0 for the head."""
+    in_shape: tuple[int, ...]
+    """(C, H, W), or (features,) for a linear layer."""
+    out_shape: tuple[int, ...]
+    params: int
+    norm_params: int
+    """How many of `params` belong to a batch norm at this row's output; 0 means that there is none."""
+    macs: int
+    flops: int
+    receptive_field: int
+    """Side, in pixels, of the input square one output sees; padding included, so it can exceed the image."""
+    jump: int
+    """Distance, in input pixels, between two neighbouring outputs; 0 for a linear layer."""
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class Cost:
+    """The cost of one localization net for one square image."""
+
+    image_size: int
+    params: int
+    macs: int
+    """Multiply-accumulates of convolutions and linear layers."""
+    flops: int
+    """MACs plus biases and batch norms: the convention of the paper, the one a budget means."""
+    layers: tuple[LayerCost, ...]
+
+    @property
+    def gflops(self) -> float:
+        """FLOPs in units of 1e9."""
+        return self.flops / 1e9
+
+    @property
+    def feature_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of the last layer's map, in front of the head."""
+        channels, height, width = next(row.out_shape for row in reversed(self.layers) if row.number)
+        return channels, height, width
+
+    @property
+    def head_params(self) -> int:
+        """Parameters of the head alone; the paper's Tables 1 to 3 leave them out."""
+        return sum(row.params for row in self.layers if row.number == 0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as JSON types."""
+        return {
+            "image_size": self.image_size,
+            "params": self.params,
+            "macs": self.macs,
+            "flops": self.flops,
+            "gflops": self.gflops,
+            "layers": [
+                {key: list(value) if isinstance(value, tuple) else value for key, value in row._asdict().items()}
+                for row in self.layers
+            ],
+        }
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class TransformerCost:
+    """The two parts of a spatial transformer behind the localization net; neither has parameters."""
+
+    image_size: int
+    channels: int
+    grid_flops: int
+    sampler_flops: int
+
+    @property
+    def flops(self) -> int:
+        """Both parts."""
+        return self.grid_flops + self.sampler_flops
+
+    @property
+    def gflops(self) -> float:
+        """FLOPs of both parts in units of 1e9."""
+        return self.flops / 1e9
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, as JSON types."""
+        return {**dataclasses.asdict(self), "flops": self.flops, "gflops": self.gflops}
+
+
+_Row = tuple[str, Kind, int, tuple[int, ...], tuple[int, ...], int, int, int, int, int, int]
+_row: Callable[[_Row], LayerCost] = functools.partial(tuple.__new__, LayerCost)
+"""LayerCost from a tuple of all its fields, in half the time of a call with arguments."""
+
+
+def cost(arch: Arch, image_size: int) -> Cost:
+    """Cost of `arch` for one image of `arch.in_channels` x `image_size` x `image_size`.
+
+    Raises ArchError when a map shrinks below 1 x 1 or the head pools to more than the last map holds.
+    """
+    check_image_size(image_size)
+    rows = layer_costs(arch.layers, in_channels=arch.in_channels, image_size=image_size)
+    rows += head_costs(
+        arch.head,
+        rows[-1].out_shape,
+        image_size=image_size,
+        receptive_field=rows[-1].receptive_field,
+        jump=rows[-1].jump,
+    )
+    return Cost(
+        image_size=image_size,
+        params=sum([row.params for row in rows]),
+        macs=sum([row.macs for row in rows]),
+        flops=sum([row.flops for row in rows]),
+        layers=tuple(rows),
+    )
+
+
+def fits(arch: Arch, image_size: int) -> bool:
+    """Whether `arch` can be built at `image_size`: every map at least 1 x 1, the head's pooling within the last one."""
+    try:
+        cost(arch, image_size)
+    except ArchError:
+        return False
+    return True
+
+
+def layer_costs(layers: tuple[Layer, ...], *, in_channels: int, image_size: int) -> list[LayerCost]:
+    """The rows of a stack of layers, without a head, on a map of `in_channels` x `image_size` x `image_size`."""
+    rows: list[LayerCost] = []
+    channels, size = in_channels, image_size
+    shape = (channels, size, size)
+    field = jump = 1
+    for number, layer in enumerate(layers, start=1):
+        kernel, stride, pool, width, norm = layer.kernel, layer.stride, layer.max_pool, layer.out_channels, layer.norm
+        conv_size = (size + 2 * layer.padding - kernel) // stride + 1
+        if conv_size < 1:
+            raise _vanished(f"layer {number}: convolution {kernel}x{kernel}", size, image_size)
+        area = conv_size * conv_size
+        weights = width * (channels // layer.groups) * kernel * kernel
+        macs = weights * area
+        params, flops = weights + width, macs + width * area
+        field += (kernel - 1) * jump
+        jump *= stride
+
+        norm_params = late = 0
+        if norm == "conv-act-bn" and pool > 1:
+            late = 2 * width  # behind the pooling, so in its row
+        elif norm != "none":
+            norm_params = 2 * width
+            params, flops = params + norm_params, flops + norm_params * area
+        in_shape, shape = shape, (width, conv_size, conv_size)
+        rows.append(
+            _row((f"conv{number}", "conv", number, in_shape, shape, params, norm_params, macs, flops, field, jump))
+        )
+        channels, size = width, conv_size
+
+        if pool > 1:
+            size = conv_size // pool
+            if size < 1:
+                raise _vanished(f"layer {number}: max-pool {pool}x{pool}", conv_size, image_size)
+            flops = late * size * size
+            field += (pool - 1) * jump
+            jump *= pool
+            in_shape, shape = shape, (width, size, size)
+            rows.append(_row((f"pool{number}", "max-pool", number, in_shape, shape, late, late, 0, flops, field, jump)))
+    return rows
+
+
+def head_costs(
+    head: Head, shape: tuple[int, ...], *, image_size: int, receptive_field: int = 1, jump: int = 1
+) -> list[LayerCost]:
+    """The rows of a head on a map of `shape` (C, H, W): [average-pool], [hidden linear layer], linear to theta."""
+    rows: list[LayerCost] = []
+    channels, size, _ = shape
+    field = receptive_field
+    if head.pool_to is not None:
+        cells = head.pool_to
+        if cells > size:
+            raise ArchError(
+                f"head pool_to {cells} is more than the last map's {size}x{size} at image size {image_size}; "
+                f"take pool_to {size} or less, or a larger image"
+            )
+        # Cell i of an adaptive pool covers floor(i * size / cells) up to ceil((i + 1) * size / cells).
+        widest = max(-(-(i + 1) * size // cells) - i * size // cells for i in range(cells))
+        field += (widest - 1) * jump
+        jump *= size // cells
+        pooled = (channels, cells, cells)
+        rows.append(LayerCost("head.pool", "avg-pool", 0, shape, pooled, 0, 0, 0, 0, field, jump))
+        size = cells
+    field += (size - 1) * jump
+    features = channels * size * size
+    if head.hidden:
+        rows.append(_linear("head.hidden", features, head.hidden, field))
+        features = head.hidden
+    rows.append(_linear("head.theta", features, NUM_THETA, field))
+    return rows
+
+
+def transformer_cost(image_size: int, *, channels: int = 3) -> TransformerCost:
+    """Cost of the grid generator and the bilinear sampler for one image of `channels` x `image_size` x `image_size`.
+
+    Per output pixel, in the same currency (a multiply-accumulate, a lone product or a lone sum is one FLOP; floor,
+    comparisons, indexing and the constant grid of coordinates are free):
+
+        grid generator   6                 (x, y) = theta_23 @ (u, v, 1)
+        sampler          2                 from [-1, 1] to pixels, one multiply-accumulate for x and one for y
+                         4 + 4             distances to the four neighbours' rows and columns; their four products
+                         4 * channels      the weighted sum of the four neighbours
+    """
+    check_image_size(image_size)
+    pixels = image_size * image_size
+    return TransformerCost(
+        image_size=image_size,
+        channels=channels,
+        grid_flops=6 * pixels,
+        sampler_flops=(2 + 4 + 4 + 4 * channels) * pixels,
+    )
+
+
+def check_image_size(image_size: int) -> None:
+    """Raise SettingError unless `image_size` is a whole number of at least 1."""
+    if isinstance(image_size, bool) or not isinstance(image_size, int) or image_size < 1:
+        raise SettingError(f"image size must be a whole number of at least 1, got {image_size!r}")
+
+
+def _linear(name: str, features: int, outputs: int, field: int) -> LayerCost:
+    macs = features * outputs
+    return LayerCost(name, "linear", 0, (features,), (outputs,), macs + outputs, 0, macs, macs, field, 0)
+
+
+def _vanished(what: str, size: int, image_size: int) -> ArchError:
+    return ArchError(
+        f"{what} shrinks its {size}x{size} map below 1x1 at image size {image_size}; "
+        "use a larger image, less stride or pooling, or padding"
+    )

@@ -1,0 +1,86 @@
+"""What a search was asked to do: the part of the manifest that a resumed run must agree with. No torch here."""
+
+import dataclasses
+import math
+from typing import Any, Literal, get_args
+
+from lstn_search.errors import BudgetError, SettingError, did_you_mean
+from lstn_search.spec.arch import Arch
+from lstn_search.spec.cost import cost, transformer_cost
+from lstn_search.spec.ladder import Ladder
+from lstn_search.spec.space import Space
+from lstn_search.spec.task import Task
+
+__all__ = ["BudgetScope", "SamplerName", "SearchSettings", "check_budget"]
+
+SamplerName = Literal["tpe", "nsga2", "random", "evolution"]
+BudgetScope = Literal["localizer", "stn"]
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class SearchSettings:
+    """The task, the budget and the sampler. How long to search (trials, minutes) is not part of it: a resumed run may
+    go on for longer."""
+
+    task: Task
+    budget_gflops: float
+    """At `task.image_size`, in the paper's convention."""
+    space_name: str
+    space_digest: str
+    sampler: SamplerName = "tpe"
+    budget_scope: BudgetScope = "localizer"
+    """stn adds the grid generator and the sampler to what the budget limits."""
+    ladder: Ladder = dataclasses.field(default_factory=Ladder)
+    """How far architectures climb. The paper's protocol has a single rung, the whole training."""
+    seed: int = 0
+    """Of the sampler; the task has its own."""
+
+    def __post_init__(self) -> None:
+        if self.task.protocol == "paper":
+            object.__setattr__(self, "ladder", Ladder(epochs=()))
+        budget = self.budget_gflops
+        if not (isinstance(budget, int | float) and math.isfinite(budget) and budget > 0):
+            raise BudgetError(f"the budget must be a positive number of GFLOPs, got {budget!r}; try 0.03")
+        for name, kind in (("sampler", SamplerName), ("budget_scope", BudgetScope)):
+            value, known = getattr(self, name), get_args(kind)
+            if value not in known:
+                raise SettingError(f"unknown {name.replace('_', ' ')} {value!r}; {did_you_mean(value, known)}")
+
+    @property
+    def overhead_gflops(self) -> float:
+        """What the budget's scope adds to every localizer."""
+        return transformer_cost(self.task.image_size).gflops if self.budget_scope == "stn" else 0.0
+
+    def violation(self, arch: Arch) -> float:
+        """By how many GFLOPs `arch` exceeds the budget; 0 or less: within it. ArchError when it cannot be built."""
+        return cost(arch, self.task.image_size).gflops + self.overhead_gflops - self.budget_gflops
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every setting, as JSON types."""
+        return {**dataclasses.asdict(self), "ladder": {"epochs": list(self.ladder.epochs), "eta": self.ladder.eta}}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> "SearchSettings":
+        """Read what `to_dict` wrote."""
+        ladder = Ladder(epochs=tuple(data["ladder"]["epochs"]), eta=data["ladder"]["eta"])
+        return cls(**{**data, "task": Task.from_dict(data["task"]), "ladder": ladder})
+
+
+def check_budget(settings: SearchSettings, space: Space) -> None:
+    """Raise BudgetError, naming the least any network of the space costs, when none fits the budget."""
+    task = settings.task
+    least, _ = space.cheapest(task.image_size, task.trial_size)
+    least += settings.overhead_gflops
+    if least > settings.budget_gflops:
+        raise BudgetError(
+            f"no network of space {space.name!r} fits a budget of {settings.budget_gflops:g} GFLOPs at "
+            f"{task.image_size} px; the cheapest needs {_round_up(least)}: raise --budget-gflops"
+        )
+
+
+def _round_up(gflops: float) -> str:
+    """Six digits after the point, upwards, so that the number named is one that works."""
+    millionths = math.ceil(gflops * 1e6)
+    if millionths / 1e6 < gflops:
+        millionths += 1
+    return f"{millionths / 1e6:.6f}"

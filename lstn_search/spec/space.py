@@ -1,0 +1,215 @@
+"""Search spaces: what may vary, and the only way from a set of choices to an architecture and back.
+
+What each name means, and how choices become layers: choices.py. The moves between neighbours: moves.py.
+"""
+
+import dataclasses
+import hashlib
+import json
+import random
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from lstn_search.errors import ArchError, SpaceError, did_you_mean
+from lstn_search.spec import moves
+from lstn_search.spec.arch import Arch, Layer
+from lstn_search.spec.choices import FLATTEN, IMAGE_CHANNELS, Choices, Value, block_layers, expand, field_of
+from lstn_search.spec.ladder import Ladder
+from lstn_search.spec.space_file import check_space, read_toml
+
+__all__ = ["Choices", "Space", "Suggest", "Value", "load_space", "resolve_arch", "space_folder", "space_names"]
+
+Suggest = Callable[[str, tuple[Value, ...]], Value]
+"""Given a choice's name and its possible values, answers with one of them."""
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class Space:
+    """What may vary, and the seed points to start from. Make one with `load_space` or `Space.from_dict`."""
+
+    name: str
+    values: Mapping[str, tuple[Value, ...]]
+    """Possible values under each name; all units share the lists under `unit.*`."""
+    description: str = ""
+    seeds: Mapping[str, Arch] = dataclasses.field(default_factory=dict)
+    """Architectures to start from; they need not be inside the space (see `encode`)."""
+    sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """Where each seed point comes from."""
+    ladder: Ladder = dataclasses.field(default_factory=Ladder)
+    """How far a search trains the networks, unless it is told otherwise."""
+
+    @classmethod
+    def from_dict(cls, data: Any, *, name: str, where: str | None = None) -> "Space":
+        """A space from the tables of a space file. Raises SpaceError, naming `where` and the path in it."""
+        description, values, seeds, sources, ladder = check_space(data, where or name)
+        return cls(
+            name=name, values=values, description=description, seeds=seeds, sources=sources, ladder=ladder or Ladder()
+        )
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, in hex, over the choices and the seed points: equal digests search the same space."""
+        content = {"values": dict(self.values), "seeds": {name: arch.digest for name, arch in self.seeds.items()}}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    # -- choices -> architecture and back --------------------------------------------------------------------------
+
+    def walk(self, suggest: Suggest) -> Choices:
+        """Ask `suggest` for every choice that matters, one after the other, and return the answers."""
+        choices: Choices = {}
+
+        def ask(name: str, field: str) -> Value:
+            choices[name] = suggest(name, self.values[field])
+            return choices[name]
+
+        ask("norm", "norm")
+        self._walk_block(ask, "stem", "stem")
+        for number in range(1, int(ask("units", "units")) + 1):
+            self._walk_block(ask, f"unit{number}", "unit")
+        ask("tail.width", "tail.width")
+        ask("head.pool_to", "head.pool_to")
+        ask("head.hidden", "head.hidden")
+        return choices
+
+    @staticmethod
+    def _walk_block(ask: Callable[[str, str], Value], block: str, group: str) -> None:
+        kind = ask(f"{block}.kind", f"{group}.kind")
+        if group == "stem":
+            ask("stem.width", "stem.width")
+        else:
+            if kind == "bottleneck":
+                ask(f"{block}.decoder", "unit.decoder")
+            ask(f"{block}.encoder", "unit.encoder")
+        kernel = ask(f"{block}.kernel", f"{group}.kernel")
+        ask(f"{block}.stride", f"{group}.stride")
+        if kernel != 1:
+            ask(f"{block}.padded", f"{group}.padded")
+        ask(f"{block}.max_pool", f"{group}.max_pool")
+
+    def expand(self, choices: Mapping[str, Value]) -> Arch:
+        """The architecture that `choices` describe."""
+        return expand(choices)
+
+    def sample(self, rng: random.Random) -> Choices:
+        """Random choices, each uniform over its values."""
+        return self.walk(lambda name, values: rng.choice(values))
+
+    def count(self) -> int:
+        """How many sets of choices there are; whether each can be built depends on the image size."""
+        sizes = {field: len(values) for field, values in self.values.items()}
+
+        def block(group: str) -> int:
+            kernels = sum(1 if kernel == 1 else sizes[f"{group}.padded"] for kernel in self.values[f"{group}.kernel"])
+            return kernels * sizes[f"{group}.stride"] * sizes[f"{group}.max_pool"]
+
+        stems = sizes["stem.kind"] * sizes["stem.width"] * block("stem")
+        kinds = sum(sizes["unit.decoder"] if kind == "bottleneck" else 1 for kind in self.values["unit.kind"])
+        units = kinds * sizes["unit.encoder"] * block("unit")
+        bodies: int = sum(units ** int(number) for number in self.values["units"])
+        heads = sizes["tail.width"] * sizes["head.pool_to"] * sizes["head.hidden"]
+        return sizes["norm"] * stems * bodies * heads
+
+    def encode(self, arch: Arch) -> Choices | None:
+        """Choices that expand to `arch`, or None when it is outside the space."""
+        if arch.in_channels != IMAGE_CHANNELS:
+            return None
+        fixed: Choices = {
+            "norm": arch.layers[0].norm,
+            "head.pool_to": FLATTEN if arch.head.pool_to is None else arch.head.pool_to,
+            "head.hidden": arch.head.hidden,
+        }
+        readings = (fixed | body for body in self._parse(arch.layers, IMAGE_CHANNELS, number=0))
+        found = next((choices for choices in readings if self._holds(choices) and expand(choices) == arch), None)
+        return None if found is None else self.walk(lambda name, _: found[name])
+
+    def _parse(self, layers: tuple[Layer, ...], channels: int, *, number: int) -> Iterator[Choices]:
+        """Every reading of `layers` as the stem (`number` 0) or unit `number`, what follows it, and the tail."""
+        if number > 0:
+            if not layers:
+                yield {"units": number - 1, "tail.width": 0}
+            if len(layers) == 1:
+                yield {"units": number - 1, "tail.width": layers[0].out_channels}
+        group = "unit" if number else "stem"
+        block = f"unit{number}" if number else "stem"
+        for kind in self.values[f"{group}.kind"]:
+            length = {"plain": 1, "separable": 2, "bottleneck": 3}[str(kind)]
+            if len(layers) < length:
+                continue
+            spatial, last = layers[1 if kind == "bottleneck" else 0], layers[length - 1]
+            read: Choices = {
+                f"{block}.kind": kind,
+                f"{block}.kernel": spatial.kernel,
+                f"{block}.stride": spatial.stride,
+                f"{block}.max_pool": last.max_pool,
+                f"{block}.{'encoder' if number else 'width'}": last.out_channels,
+            }
+            if kind == "bottleneck":
+                read[f"{block}.decoder"] = layers[0].out_channels
+            if spatial.kernel != 1:
+                read[f"{block}.padded"] = spatial.padding > 0
+            norm = layers[0].norm
+            if self._holds(read) and block_layers(read, block, channels, norm) == list(layers[:length]):
+                for rest in self._parse(layers[length:], last.out_channels, number=number + 1):
+                    yield {**read, **rest}
+
+    def _holds(self, choices: Mapping[str, Value]) -> bool:
+        """Whether every value is one the space lists under its name."""
+        return all(value in self.values[field_of(name)] for name, value in choices.items())
+
+    # -- moves (see moves.py) --------------------------------------------------------------------------------------
+
+    def mutate(self, choices: Mapping[str, Value], rng: random.Random) -> Choices:
+        """One random move away from `choices`: inside the space, and always another architecture."""
+        return moves.mutate(self, choices, rng)
+
+    def repair(self, choices: Mapping[str, Value], fits: Callable[[Arch], bool], rng: random.Random) -> Choices | None:
+        """Shrink `choices` step by step until `fits` accepts the architecture; None when no way is found."""
+        return moves.repair(self, choices, fits, rng)
+
+    def cheapest(self, image_size: int, trial_size: int | None = None) -> tuple[float, Choices]:
+        """The fewest GFLOPs at `image_size` of any architecture that both sizes can build, and its choices.
+
+        Exact. Raises ArchError when the space holds no architecture that can be built at both sizes.
+        """
+        return moves.cheapest(self, image_size, trial_size)
+
+
+def space_folder() -> Path:
+    """The folder of the named spaces: beside the package in a checkout, inside it when installed."""
+    package = Path(__file__).resolve().parent.parent
+    installed = package / "search_spaces"
+    return installed if installed.is_dir() else package.parent / "search_spaces"
+
+
+def space_names() -> list[str]:
+    """The named spaces, sorted."""
+    return sorted(path.stem for path in space_folder().glob("*.toml"))
+
+
+def load_space(name_or_path: str | Path) -> Space:
+    """A named space, or the one in a TOML file.
+
+    Raises SpaceError: an unknown name, an unreadable file, or a mistake in it.
+    """
+    text = str(name_or_path)
+    path = Path(text)
+    if text in space_names():
+        path = space_folder() / f"{text}.toml"
+    elif path.suffix != ".toml" and not path.is_file():
+        raise SpaceError(
+            f"search space {text!r} is unknown; {did_you_mean(text, space_names())} (or give a .toml file)"
+        )
+    return Space.from_dict(read_toml(path), name=path.stem, where=str(path))
+
+
+def resolve_arch(text: str, space: Space) -> Arch:
+    """The architecture a user names: a seed point of `space`, or the path of an arch.json.
+
+    Raises ArchError: an unknown name, an unreadable file, or a mistake in it.
+    """
+    if text in space.seeds:
+        return space.seeds[text]
+    if text.endswith(".json") or Path(text).is_file():
+        return Arch.load(text)
+    raise ArchError(f"architecture {text!r} is unknown; {did_you_mean(text, space.seeds)} (or give an arch.json)")

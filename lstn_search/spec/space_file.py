@@ -1,0 +1,180 @@
+"""Reading a search space file: TOML in, checked values out; every mistake is one line with its place and its cure."""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+from lstn_search.errors import ArchError, SettingError, SpaceError, did_you_mean
+from lstn_search.spec.arch import Arch, Norm
+from lstn_search.spec.choices import FLATTEN, Value
+from lstn_search.spec.ladder import Ladder
+
+__all__ = ["check_space", "read_toml"]
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class _Field:
+    """What the values of one list may be: booleans, one of some words, or whole numbers in a range; or a mix."""
+
+    words: tuple[str, ...] = ()
+    minimum: int | None = None
+    maximum: int = 4096
+    odd: bool = False
+    boolean: bool = False
+
+
+_FIELDS: dict[str, _Field] = {
+    "norm": _Field(words=get_args(Norm)),
+    "stem.kind": _Field(words=("plain", "separable")),
+    "stem.kernel": _Field(minimum=1, odd=True),
+    "stem.stride": _Field(minimum=1),
+    "stem.width": _Field(minimum=1),
+    "stem.padded": _Field(boolean=True),
+    "stem.max_pool": _Field(minimum=1),
+    "units": _Field(minimum=0, maximum=32),
+    "unit.kind": _Field(words=("bottleneck", "plain", "separable")),
+    "unit.decoder": _Field(minimum=1),
+    "unit.encoder": _Field(minimum=1),
+    "unit.kernel": _Field(minimum=1, odd=True),
+    "unit.stride": _Field(minimum=1),
+    "unit.padded": _Field(boolean=True),
+    "unit.max_pool": _Field(minimum=1),
+    "tail.width": _Field(minimum=0),
+    "head.pool_to": _Field(words=(FLATTEN,), minimum=1),
+    "head.hidden": _Field(minimum=0),
+}
+_TABLES = tuple(dict.fromkeys(path.split(".")[0] for path in _FIELDS if "." in path))
+_TOP_LEVEL = ("description", "seeds", "ladder", *_TABLES, *(path for path in _FIELDS if "." not in path))
+_SEED_KEYS = ("source", "norm", "in_channels", "layers", "head")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file, unchecked."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise SpaceError(f"{path}: not valid TOML ({error}); correct that line") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "not text"
+        raise SpaceError(f"{path}: cannot be read ({reason}); give the path of a space's .toml") from None
+
+
+def check_space(
+    data: Any, where: str
+) -> tuple[str, dict[str, tuple[Value, ...]], dict[str, Arch], dict[str, str], Ladder | None]:
+    """Description, values of each choice, seed points, their sources, and the ladder, from the tables of a space file.
+
+    Raises SpaceError, naming `where`, the path in the file, the value and the cure.
+    """
+    table = _table(data, where, "", known=_TOP_LEVEL)
+    description = _text(table.get("description", ""), where, "description")
+    parts = {name: _known_table(table, name, where) for name in _TABLES}
+    values: dict[str, tuple[Value, ...]] = {}
+    for path, field in _FIELDS.items():
+        group, _, key = path.rpartition(".")
+        source = parts[group] if group else table
+        if key not in source:
+            raise SpaceError(f"{where}: {path} is missing; add a list of its values (one value fixes it)")
+        values[path] = _values(source[key], field, where, path)
+    seeds, sources = _seeds(table.get("seeds", {}), where)
+    return description, values, seeds, sources, _ladder(table.get("ladder"), where)
+
+
+def _ladder(data: Any, where: str) -> Ladder | None:
+    if data is None:
+        return None
+    table = _table(data, where, "ladder", known=("epochs", "eta"))
+    epochs = table.get("epochs", list(Ladder().epochs))
+    if not isinstance(epochs, list) or not epochs:
+        raise SpaceError(f"{where}: ladder.epochs must be a list of epochs, got {epochs!r}; write epochs = [2, 6, 18]")
+    try:
+        return Ladder(epochs=tuple(epochs), eta=table.get("eta", Ladder().eta))
+    except SettingError as error:
+        raise SpaceError(f"{where}: ladder: {error}") from None
+
+
+def _known_table(table: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
+    keys = tuple(path.split(".")[1] for path in _FIELDS if path.startswith(f"{name}."))
+    if name not in table:
+        raise SpaceError(f"{where}: table [{name}] is missing; add it with the lists {', '.join(keys)}")
+    return _table(table[name], where, name, known=keys)
+
+
+def _table(data: Any, where: str, path: str, *, known: Sequence[str] | None) -> Mapping[str, Any]:
+    if not isinstance(data, Mapping):
+        raise SpaceError(f"{where}: {path or 'the file'} must be a table, got {data!r}")
+    for key in data:
+        if known is not None and key not in known:
+            raise SpaceError(f"{where}: unknown key {_join(path, key)!r}; {did_you_mean(str(key), known)}")
+    return data
+
+
+def _values(data: Any, field: _Field, where: str, path: str) -> tuple[Value, ...]:
+    if not isinstance(data, list):
+        raise SpaceError(f"{where}: {path} must be a list of values, got {data!r}; write {path} = [{_literal(data)}]")
+    if not data:
+        raise SpaceError(f"{where}: {path} is an empty list; give it at least one value")
+    for i, value in enumerate(data):
+        place = f"{where}: {path}[{i}]"
+        _check_value(value, field, place)
+        if value in data[:i]:
+            raise SpaceError(f"{place}: {_literal(value)} stands in the list twice; remove one")
+    return tuple(data)
+
+
+def _check_value(value: Any, field: _Field, place: str) -> None:
+    if isinstance(value, bool) or field.boolean:
+        if not (field.boolean and isinstance(value, bool)):
+            wanted = "true or false" if field.boolean else _wanted(field)
+            raise SpaceError(f"{place}: {_literal(value)} is not {wanted}")
+    elif isinstance(value, str) and field.words:
+        if value not in field.words:
+            raise SpaceError(f"{place}: {value!r} is unknown; {did_you_mean(value, field.words)}")
+    elif not isinstance(value, int) or field.minimum is None:
+        raise SpaceError(f"{place}: {_literal(value)} is not {_wanted(field)}")
+    elif not field.minimum <= value <= field.maximum:
+        raise SpaceError(f"{place}: {value} is out of range; use {field.minimum} to {field.maximum}")
+    elif field.odd and value % 2 == 0:
+        raise SpaceError(f"{place}: {value} is even; use an odd kernel, so that padding can keep the map's size")
+
+
+def _seeds(data: Any, where: str) -> tuple[dict[str, Arch], dict[str, str]]:
+    seeds: dict[str, Arch] = {}
+    sources: dict[str, str] = {}
+    for name, table in _table(data, where, "seeds", known=None).items():
+        path = f"seeds.{name}"
+        fields = dict(_table(table, where, path, known=_SEED_KEYS))
+        sources[name] = _text(fields.pop("source", ""), where, f"{path}.source")
+        if "norm" in fields:
+            norm, layers = fields.pop("norm"), fields.get("layers")
+            _check_value(norm, _FIELDS["norm"], f"{where}: {path}.norm")
+            if isinstance(layers, list):
+                fields["layers"] = [{"norm": norm, **x} if isinstance(x, Mapping) else x for x in layers]
+        try:
+            seeds[name] = Arch.from_dict(fields, where=f"{where}: {path}")
+        except ArchError as error:
+            raise SpaceError(str(error)) from None
+    return seeds, sources
+
+
+def _text(value: Any, where: str, path: str) -> str:
+    if not isinstance(value, str):
+        raise SpaceError(f"{where}: {path} must be text in quotes, got {_literal(value)}")
+    return value
+
+
+def _wanted(field: _Field) -> str:
+    wanted = [repr(word) for word in field.words]
+    if field.minimum is not None:
+        wanted.append("a whole number")
+    return " or ".join(wanted)
+
+
+def _literal(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
+def _join(path: str, key: str) -> str:
+    return f"{path}.{key}" if path else key

@@ -1,0 +1,1 @@
+"""A run's best architectures and its seed points retrained with fresh seeds, compared pair by pair."""

@@ -1,1 +1,0 @@
-"""Verification: a run's best architectures and its seed points retrained with fresh seeds, compared pair by pair."""

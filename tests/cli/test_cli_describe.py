@@ -1,0 +1,189 @@
+"""`cost` and `space` on the command line."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from lstn_search.cli import app
+from lstn_search.spec.cost import cost
+from lstn_search.spec.space import load_space, space_folder
+
+ROOT = Path(__file__).resolve().parents[2]
+LSTN = load_space("lstn")
+
+
+def run(*args: str) -> "subprocess.CompletedProcess[str]":
+    """`python cli.py ARGS` in a process of its own, on a terminal of 100 columns."""
+    environment = os.environ | {"COLUMNS": "100"}
+    command = [sys.executable, "cli.py", *args]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def call(capsys: pytest.CaptureFixture[str], *args: str) -> str:
+    """What a command prints, in this process."""
+    app(list(args), standalone_mode=False)
+    return capsys.readouterr().out
+
+
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+# -- cost --------------------------------------------------------------------------------------------------------------
+
+
+def test_cost_prints_the_paper_s_totals() -> None:
+    done = run("cost", "--arch", "lstn")
+    assert done.returncode == 0
+    assert done.stderr == ""
+    assert "869,200 parameters, 3,690 before the head; 23,315,264 MACs; 0.0257 GFLOPs." in done.stdout
+    assert max(len(line) for line in done.stdout.splitlines()) <= 100
+
+
+@pytest.mark.parametrize("name", LSTN.seeds)
+def test_cost_table_has_one_line_a_row(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    out = call(capsys, "cost", "--arch", name, "--image-size", "96")
+    rows = cost(LSTN.seeds[name], 96).layers
+    params = [f"{row.params:,}" for row in rows if row.params]
+    found = [line.split() for line in out.splitlines()]
+    assert [p for p in params if any(p in words for words in found)] == params
+    assert sum(
+        bool(re.search(r"\b(conv|depthwise|max-pool|average-pool|linear)\b", line)) for line in out.splitlines()
+    ) == len(rows)
+
+
+def test_cost_puts_batch_norm_and_relu_in_their_order(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    layers = [
+        {"out_channels": 4, "kernel": 3, "norm": norm, "max_pool": pool, "act": act}
+        for norm, pool, act in (
+            ("conv-bn-act", 1, "relu"),
+            ("conv-act-bn", 1, "relu"),
+            ("conv-bn-act", 2, "relu"),
+            ("conv-act-bn", 2, "relu"),
+            ("none", 1, "none"),
+        )
+    ]
+    path = tmp_path / "net.json"
+    path.write_text(json.dumps({"layers": layers}))
+    out = call(capsys, "cost", "--arch", str(path), "--image-size", "64")
+    words = re.findall(r"(?:conv 3x3|max-pool 2x2)[^\d]*(?= )", out)
+    assert [text.strip() for text in words] == [
+        "conv 3x3, BN, ReLU",
+        "conv 3x3, ReLU, BN",
+        "conv 3x3, BN",
+        "max-pool 2x2, ReLU",
+        "conv 3x3",
+        "max-pool 2x2, ReLU, BN",
+        "conv 3x3",
+    ]
+
+
+def test_cost_json_is_the_cost(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    path = tmp_path / "net.json"
+    path.write_text(LSTN.seeds["light"].to_json())
+    data = json.loads(call(capsys, "cost", "--arch", str(path), "--image-size", "64", "--json"))
+    expected = cost(LSTN.seeds["light"], 64)
+    assert {key: data[key] for key in ("params", "macs", "gflops", "image_size")} == {
+        "params": expected.params,
+        "macs": expected.macs,
+        "gflops": expected.gflops,
+        "image_size": 64,
+    }
+    assert data["layers"] == expected.to_dict()["layers"]
+    assert data["transformer"]["flops"] == 64 * 64 * (6 + 2 + 4 + 4 + 3 * 4)
+    assert data["digest"] == LSTN.seeds["light"].digest
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["cost", "--arch", "lsnt"], "architecture 'lsnt' is unknown; did you mean 'lstn'?"),
+        (["cost", "--arch", "lstn", "--image-size", "0"], "image size must be a whole number of at least 1, got 0"),
+        (["cost", "--arch", "stn", "--image-size", "12"], "layer 2: convolution 5x5 shrinks its 3x3 map below 1x1"),
+        (["cost", "--arch", "nowhere.json"], "nowhere.json: cannot be read"),
+        (["cost", "--arch", "lstn", "--space", "lsnt"], "search space 'lsnt' is unknown; did you mean 'lstn'?"),
+        (["cost"], "Missing option '--arch'"),
+        (["space", "check", "nowhere.toml"], "nowhere.toml: cannot be read"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(args: list[str], message: str) -> None:
+    done = run(*args)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert len(done.stderr.splitlines()) == 1
+    assert message in done.stderr
+
+
+def test_an_arch_file_with_an_unknown_field_is_named(tmp_path: Path) -> None:
+    data = LSTN.seeds["stn"].to_dict()
+    data["layers"][1]["dilation"] = 2
+    (tmp_path / "net.json").write_text(json.dumps(data))
+    done = run("cost", "--arch", str(tmp_path / "net.json"))
+    assert done.returncode == 2
+    assert "layers[1]: unknown field 'dilation'" in done.stderr
+
+
+# -- space -------------------------------------------------------------------------------------------------------------
+
+
+def test_space_list_names_every_file(capsys: pytest.CaptureFixture[str]) -> None:
+    out = call(capsys, "space", "list")
+    assert all(path.stem in out for path in space_folder().glob("*.toml"))
+    assert "stn, vstn, lstn, light" in out
+
+
+def test_space_show(capsys: pytest.CaptureFixture[str]) -> None:
+    out = call(capsys, "space", "show", "lstn")
+    for name, values in LSTN.values.items():
+        line = next(line for line in out.splitlines() if line.split()[:1] == [name])
+        assert all(str(value).lower() in line for value in values)
+    assert re.search(r"vstn +868,542 +0\.0863 +no ", out)
+    assert f"{LSTN.count():,} sets of choices." in out
+    assert f"Cheapest at 224: {LSTN.cheapest(224)[0]:.6f} GFLOPs" in out
+
+
+def test_space_show_when_a_seed_is_too_large_for_the_image(capsys: pytest.CaptureFixture[str]) -> None:
+    assert re.search(r"vstn +– +too small", call(capsys, "space", "show", "lstn", "--image-size", "12"))
+
+
+def test_space_show_prints_brackets_as_they_are(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    text = (space_folder() / "lstn.toml").read_text()
+    path = tmp_path / "mine.toml"
+    path.write_text(text.replace('description = "', 'description = "[red]mine[/red] :boom: '))
+    assert "mine: [red]mine[/red] :boom: " in call(capsys, "space", "show", str(path))
+
+
+def test_space_check_of_a_good_and_a_bad_file(tmp_path: Path) -> None:
+    text = (space_folder() / "lstn.toml").read_text()
+    good, bad = tmp_path / "good.toml", tmp_path / "bad.toml"
+    good.write_text(text)
+    bad.write_text(text.replace("kernel = [3, 5]\n", "kernel = [3, 6]\n"))
+    done = run("space", "check", str(good))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"{good}: ok (")
+    done = run("space", "check", str(bad))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"error: {bad}: unit.kernel[1]: 6 is even; use an odd kernel")
+
+
+# -- what must stay light ----------------------------------------------------------------------------------------------
+
+HEAVY = {"torch", "numpy", "pandas", "optuna", "matplotlib"}
+NO_TORCH = f"import sys; assert not {HEAVY} & set(sys.modules), {HEAVY} & set(sys.modules)"
+
+
+@pytest.mark.parametrize("module", ["errors", "arch", "choices", "cost", "moves", "space", "pareto", "cli"])
+def test_importing_brings_no_torch(module: str) -> None:
+    subprocess.run([sys.executable, "-c", f"import lstn_search.{module}; {NO_TORCH}"], cwd=ROOT, check=True)
+
+
+@pytest.mark.parametrize("args", [["--help"], ["cost", "--arch", "lstn"], ["space", "show", "lstn"]], ids=" ".join)
+def test_describing_brings_no_torch(args: list[str]) -> None:
+    code = f"import sys; from lstn_search.cli import app; app({args!r}, standalone_mode=False); {NO_TORCH}"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)

@@ -1,0 +1,102 @@
+"""The localization net: the identity until it has learnt something, with a theta as precise as float32."""
+
+import itertools
+import random
+
+import pytest
+import torch
+
+from lstn_search.errors import ArchError
+from lstn_search.nets.localizer import IDENTITY, Localizer
+from lstn_search.spec.arch import Arch, Head, Layer
+from lstn_search.spec.cost import cost, fits
+from lstn_search.spec.space import load_space
+
+SPACE = load_space("lstn")
+SIZE_PX = 40
+
+
+def random_archs(num: int) -> list[Arch]:
+    rng = random.Random(1)
+    drawn = (SPACE.expand(SPACE.sample(rng)) for _ in itertools.count())
+    return list(itertools.islice((arch for arch in drawn if fits(arch, SIZE_PX)), num))
+
+
+ARCHS = [*SPACE.seeds.values(), *random_archs(12)]
+
+
+def awake(arch: Arch) -> Localizer:
+    """A localizer whose last layer has weights, as after training."""
+    torch.manual_seed(0)
+    localizer = Localizer(arch, SIZE_PX)
+    torch.nn.init.normal_(localizer.last.weight, std=0.1)
+    return localizer
+
+
+@pytest.mark.parametrize("training", [True, False])
+@torch.no_grad()
+def test_a_fresh_localizer_says_identity_whatever_it_sees(training: bool) -> None:
+    images = torch.cat([100 * torch.randn(3, 3, SIZE_PX, SIZE_PX), torch.zeros(1, 3, SIZE_PX, SIZE_PX)])
+    for arch in ARCHS:
+        theta_B23 = Localizer(arch, SIZE_PX).train(training)(images)
+        assert theta_B23.dtype == torch.float32
+        assert torch.equal(theta_B23, torch.tensor(IDENTITY).view(1, 2, 3).expand(4, 2, 3))
+
+
+@torch.no_grad()
+def test_it_is_the_identity_again_after_a_reset() -> None:
+    localizer = awake(SPACE.seeds["lstn"]).eval()
+    image = torch.randn(1, 3, SIZE_PX, SIZE_PX)
+    assert not torch.equal(localizer(image).flatten(), torch.tensor(IDENTITY))
+    localizer.reset_to_identity()
+    assert torch.equal(localizer(image).flatten(), torch.tensor(IDENTITY))
+
+
+def test_it_has_the_parameters_that_cost_counts_and_all_of_them_get_a_gradient() -> None:
+    for arch in ARCHS:
+        localizer = awake(arch)
+        assert sum(weight.numel() for weight in localizer.parameters()) == cost(arch, SIZE_PX).params
+        localizer(torch.randn(4, 3, SIZE_PX, SIZE_PX)).square().sum().backward()
+        assert all(weight.grad is not None for weight in localizer.parameters())
+
+
+@torch.no_grad()
+def test_theta_is_not_rounded_under_autocast() -> None:
+    images = torch.randn(16, 3, SIZE_PX, SIZE_PX)
+    for arch in (SPACE.seeds["stn"], SPACE.seeds["lstn"], SPACE.seeds["light"]):
+        localizer = awake(arch).eval()
+        exact_B23 = localizer(images)
+        with torch.autocast("cpu", torch.bfloat16):
+            theta_B23 = localizer(images)
+        assert theta_B23.dtype == torch.float32
+        on_the_grid = theta_B23 == theta_B23.bfloat16().float()  # bf16 near 1 has steps of 1/128
+        assert on_the_grid.float().mean() < 0.1
+        assert (theta_B23 - exact_B23).abs().max() < 0.05
+
+
+def test_layers_are_applied_in_the_order_their_docstring_gives() -> None:
+    layer = Layer(out_channels=5, kernel=3, stride=2, padding=1, norm="conv-act-bn", max_pool=2)
+    arch = Arch(layers=(layer,), head=Head(pool_to=2, hidden=7))
+    localizer = awake(arch).eval()
+    conv, _, _, norm = localizer.features
+    norm.running_mean.uniform_()  # type: ignore[union-attr, operator]
+    x_BCHW = torch.randn(2, 3, SIZE_PX, SIZE_PX)
+    with torch.no_grad():
+        h = torch.nn.functional.conv2d(x_BCHW, conv.weight, conv.bias, stride=2, padding=1)  # type: ignore[arg-type]
+        h = h.relu().unfold(2, 2, 2).unfold(3, 2, 2).amax(dim=(4, 5))
+        h = (h - norm.running_mean.view(-1, 1, 1)) / (norm.running_var.view(-1, 1, 1) + norm.eps).sqrt()  # type: ignore[union-attr, operator]
+        h = h.unfold(2, 5, 5).unfold(3, 5, 5).mean(dim=(4, 5)).flatten(1)  # 10 x 10 pooled to 2 x 2
+        hidden, last = localizer.head[2], localizer.last
+        expected = (h @ hidden.weight.T + hidden.bias).relu() @ last.weight.T + last.bias  # type: ignore[operator]
+        torch.testing.assert_close(localizer(x_BCHW), expected.view(-1, 2, 3))
+
+
+@pytest.mark.parametrize(("name", "size"), [("stn", 8), ("vstn", 12), ("lstn", 10)])
+def test_an_image_too_small_is_refused(name: str, size: int) -> None:
+    with pytest.raises(ArchError, match=f"image size {size}"):
+        Localizer(SPACE.seeds[name], size)
+
+
+def test_a_head_that_pools_to_more_than_the_map_is_refused() -> None:
+    with pytest.raises(ArchError, match="pool_to 9"):
+        Localizer(Arch(layers=(Layer(out_channels=2, kernel=3, stride=2),), head=Head(pool_to=9)), 16)

@@ -1,0 +1,103 @@
+"""The architecture description: what it accepts, what it makes equal, and its JSON."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+
+from lstn_search.errors import ArchError
+from lstn_search.spec.arch import Arch, Head, Layer
+
+SMALL = Arch(layers=(Layer(out_channels=8, kernel=7, max_pool=2), Layer(out_channels=10, kernel=5, max_pool=2)))
+
+
+def test_json_round_trip_gives_the_same_architecture_and_digest() -> None:
+    arch = Arch(
+        layers=(
+            Layer(out_channels=3, kernel=3, padding=1, groups=3, norm="conv-act-bn"),
+            Layer(out_channels=16, kernel=1, stride=2, act="none", max_pool=2),
+        ),
+        head=Head(hidden=0, pool_to=4),
+    )
+    again = Arch.from_json(arch.to_json())
+    assert again == arch
+    assert again.digest == arch.digest
+    assert hash(again) == hash(arch)
+
+
+def test_digest_is_the_same_in_another_process() -> None:
+    code = "import sys; from lstn_search.spec.arch import Arch; print(Arch.from_json(sys.argv[1]).digest)"
+    command = [sys.executable, "-c", code, SMALL.to_json()]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == SMALL.digest
+
+
+def test_digest_is_pinned() -> None:
+    """Run folders and caches are keyed by digests: a change of format must be a decision (FORMAT_VERSION)."""
+    assert SMALL.digest == "ab2d1dff200c9a025d92931f91162a60b5d999e58802622f0331af0888047f79"
+
+
+def test_fields_with_a_default_may_be_left_out() -> None:
+    first, second = ({"out_channels": 8, "kernel": 7, "max_pool": 2}, {"out_channels": 10, "kernel": 5, "max_pool": 2})
+    assert Arch.from_json(json.dumps({"layers": [first, second]})) == SMALL
+
+
+def test_batch_norm_before_and_after_no_activation_is_one_network() -> None:
+    before, after = (Layer(out_channels=4, kernel=3, act="none", norm=norm) for norm in ("conv-bn-act", "conv-act-bn"))
+    assert before == after
+    pooled = [Layer(out_channels=4, kernel=3, act="none", norm=n, max_pool=2) for n in ("conv-bn-act", "conv-act-bn")]
+    assert pooled[0] != pooled[1], "with a pooling between them they differ: batch norm may flip signs"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"kernel": 0}, "kernel must be at least 1, got 0"),
+        ({"kernel": 3.0}, "kernel must be a whole number, got 3.0"),
+        ({"stride": True}, "stride must be a whole number, got True"),
+        ({"padding": -1}, "padding must be at least 0"),
+        ({"padding": 3}, "padding 3 must be smaller than its kernel 3"),
+        ({"groups": 3}, "groups 3 must divide out_channels 8"),
+        ({"norm": "conv-bn-akt"}, "did you mean 'conv-bn-act'"),
+        ({"act": "rely"}, "did you mean 'relu'"),
+    ],
+)
+def test_layer_refuses(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ArchError, match=message):
+        dataclasses.replace(Layer(out_channels=8, kernel=3), **change)  # type: ignore[arg-type]
+
+
+def test_groups_must_divide_the_input_channels() -> None:
+    with pytest.raises(ArchError, match="layer 2: groups 4 must divide its 6 input channels"):
+        Arch(layers=(Layer(out_channels=6, kernel=1), Layer(out_channels=8, kernel=3, groups=4)))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "net.json: not JSON"),
+        ("[]", "net.json: must be a table"),
+        ('{"layers": [], "hed": {}}', "unknown field 'hed'; did you mean 'head'"),
+        ('{"head": {}}', "field 'layers' is missing"),
+        ('{"layers": []}', "at least one layer, got none"),
+        ('{"layers": 3}', "layers must be a list"),
+        ('{"layers": [{"kernel": 3}]}', r"layers\[0\]: field 'out_channels' is missing"),
+        ('{"layers": [{"out_channels": 8, "kernel": 3, "strid": 2}]}', r"layers\[0\].*did you mean 'stride'"),
+        (
+            '{"layers": [{"out_channels": 8, "kernel": 3}], "head": {"hidden": -1}}',
+            "head: head hidden must be at least 0",
+        ),
+        ('{"layers": [{"out_channels": 8, "kernel": 3}], "version": 9}', "version 9 is not 1"),
+    ],
+)
+def test_json_with_a_mistake_names_its_place(text: str, message: str) -> None:
+    with pytest.raises(ArchError, match=message) as caught:
+        Arch.from_json(text, where="net.json")
+    assert "\n" not in str(caught.value)
+
+
+def test_canonical_json_spells_every_field_out() -> None:
+    data = json.loads(SMALL.to_json())
+    assert set(data["layers"][0]) == {field.name for field in dataclasses.fields(Layer)}
+    assert set(data["head"]) == {field.name for field in dataclasses.fields(Head)}

@@ -1,0 +1,146 @@
+"""Moves inside a search space: mutate, repair, and the cheapest network against brute force."""
+
+import functools
+import random
+import time
+
+import pytest
+from tiny_spaces import SPACES, every_choice, is_inside, tiny
+
+from lstn_search.errors import ArchError, SpaceError
+from lstn_search.spec.arch import Arch
+from lstn_search.spec.cost import cost, fits
+from lstn_search.spec.space import Space, load_space
+
+LSTN = load_space("lstn")
+
+
+@pytest.mark.parametrize("space", [LSTN, *SPACES.values()], ids=["lstn", *SPACES])
+def test_mutants_are_inside_and_different(space: Space) -> None:
+    rng = random.Random(0)
+    for _ in range(150):
+        parent = space.sample(rng)
+        before = dict(parent)
+        child = space.mutate(parent, rng)
+        assert is_inside(space, child)
+        assert space.expand(child) != space.expand(parent)
+        assert parent == before
+
+
+def test_mutation_is_reproducible() -> None:
+    parent = LSTN.sample(random.Random(1))
+    assert LSTN.mutate(parent, random.Random(2)) == LSTN.mutate(parent, random.Random(2))
+
+
+def test_every_kind_of_move_occurs() -> None:
+    rng, parent = random.Random(0), LSTN.encode(LSTN.seeds["lstn"])
+    assert parent is not None
+    children = [LSTN.mutate(parent, rng) for _ in range(400)]
+    changed = [
+        {name for name in parent.keys() | child.keys() if parent.get(name) != child.get(name)} for child in children
+    ]
+    singles = {next(iter(names)).split(".")[-1] for names in changed if len(names) == 1}
+    assert singles >= {
+        "width",
+        "decoder",
+        "encoder",
+        "stride",
+        "padded",
+        "max_pool",
+        "kernel",
+        "norm",
+        "pool_to",
+        "hidden",
+    }
+    assert {"stem.stride", "unit1.stride"} in changed, "two strides exchanged"
+    assert {child["units"] for child in children} == {4, 5}
+    assert {str(child["unit2.kind"]) for child in children} == {"bottleneck", "plain", "separable"}
+
+
+def test_widths_move_to_their_neighbours() -> None:
+    rng, parent = random.Random(0), LSTN.encode(LSTN.seeds["stn"])
+    assert parent is not None
+    widths = {LSTN.mutate(parent, rng)["stem.width"] for _ in range(300)}
+    assert widths == {6, 8, 12}
+
+
+def test_a_space_of_one_has_no_mutant() -> None:
+    one = tiny(
+        norm=["none"],
+        units=[0],
+        stem_kernel=[3],
+        stem_stride=[1],
+        stem_width=[4],
+        stem_padded=[True],
+        tail_width=[0],
+        head_pool_to=[1],
+        head_hidden=[0],
+    )
+    assert one.count() == 1
+    with pytest.raises(SpaceError, match="holds nothing else"):
+        one.mutate(one.sample(random.Random(0)), random.Random(0))
+
+
+@pytest.mark.parametrize("gflops", [0.02, 0.002, 0.0003])
+def test_repair_meets_the_budget_at_both_sizes(gflops: float) -> None:
+    def within(arch: Arch) -> bool:
+        return fits(arch, 64) and fits(arch, 224) and cost(arch, 224).gflops <= gflops
+
+    rng = random.Random(0)
+    for _ in range(100):
+        choices = LSTN.sample(rng)
+        found = LSTN.repair(choices, within, rng)
+        assert found is not None
+        assert within(LSTN.expand(found))
+        assert is_inside(LSTN, found)
+        assert found == choices or not within(LSTN.expand(choices)), "what fits stays as it is"
+
+
+def test_repair_makes_room_when_the_map_vanishes() -> None:
+    space = tiny(units=[3], unit_stride=[1, 2], unit_kernel=[3], unit_max_pool=[1, 2], head_pool_to=[2])
+    choices = space.walk(lambda name, values: False if name.endswith("padded") else max(values, key=str))
+    assert not fits(space.expand(choices), 16)
+    found = space.repair(choices, lambda arch: fits(arch, 16), random.Random(0))
+    assert found is not None
+    assert fits(space.expand(found), 16)
+
+
+def test_repair_gives_up_when_nothing_fits() -> None:
+    assert LSTN.repair(LSTN.sample(random.Random(0)), lambda arch: False, random.Random(0)) is None
+
+
+@functools.cache
+def every_arch(name: str) -> set[Arch]:
+    """All architectures of one of SPACES."""
+    return {SPACES[name].expand(choices) for choices in every_choice(SPACES[name])}
+
+
+# -- the cheapest ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sizes", [(32, None), (32, 8), (20, 11), (9, 32), (224, 12)], ids=str)
+@pytest.mark.parametrize("name", SPACES)
+def test_cheapest_is_the_minimum_of_all(name: str, sizes: tuple[int, int | None]) -> None:
+    space, (image_size, trial_size) = SPACES[name], sizes
+    buildable = [arch for arch in every_arch(name) if fits(arch, image_size) and fits(arch, trial_size or image_size)]
+    if not buildable:
+        with pytest.raises(ArchError, match="no architecture of search space 'tiny' can be built at image size"):
+            space.cheapest(image_size, trial_size)
+        return
+    gflops, choices = space.cheapest(image_size, trial_size)
+    assert gflops == min(cost(arch, image_size).gflops for arch in buildable)
+    arch = space.expand(choices)
+    assert is_inside(space, choices)
+    assert cost(arch, image_size).gflops == gflops
+    assert fits(arch, trial_size or image_size)
+
+
+@pytest.mark.parametrize("units", [[0, 1, 2, 3, 4, 5], [5]], ids=str)
+def test_cheapest_of_the_whole_space_takes_less_than_a_second(units: list[int]) -> None:
+    space = Space(name="lstn", values={**LSTN.values, "units": tuple(units)})
+    start = time.perf_counter()
+    gflops, _ = space.cheapest(224, 64)
+    assert time.perf_counter() - start < 1
+    rng = random.Random(0)
+    archs = [space.expand(space.sample(rng)) for _ in range(300)]
+    assert gflops <= min(cost(arch, 224).gflops for arch in archs if fits(arch, 64) and fits(arch, 224))

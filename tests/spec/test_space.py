@@ -1,0 +1,102 @@
+"""Search spaces: choices to architectures and back."""
+
+import itertools
+import random
+import re
+
+import optuna
+import pytest
+from tiny_spaces import SPACES, every_choice, is_inside
+
+from lstn_search.spec.arch import Arch, Head, Layer
+from lstn_search.spec.space import load_space
+
+LSTN = load_space("lstn")
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_count_is_what_walking_counts(name: str) -> None:
+    every = [tuple(choices.items()) for choices in every_choice(SPACES[name])]
+    assert len(set(every)) == len(every) == SPACES[name].count()
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_encode_inverts_expand(name: str) -> None:
+    space = SPACES[name]
+    for choices in itertools.islice(every_choice(space), 0, None, 7):
+        arch = space.expand(choices)
+        found = space.encode(arch)
+        assert found is not None
+        assert space.expand(found) == arch
+        assert is_inside(space, found)
+
+
+def test_only_names_that_matter_occur() -> None:
+    rng = random.Random(0)
+    for _ in range(200):
+        choices = LSTN.sample(rng)
+        units = {int(match[1]) for name in choices if (match := re.match(r"unit(\d+)\.", name))}
+        assert units == set(range(1, int(choices["units"]) + 1))
+        for number in units:
+            assert (f"unit{number}.decoder" in choices) == (choices[f"unit{number}.kind"] == "bottleneck")
+
+
+def test_samples_are_reproducible_and_spread() -> None:
+    one, two = random.Random(3), random.Random(3)
+    samples = [LSTN.sample(one) for _ in range(300)]
+    assert samples == [LSTN.sample(two) for _ in range(300)]
+    for name, field in (
+        ("norm", "norm"),
+        ("units", "units"),
+        ("stem.width", "stem.width"),
+        ("head.pool_to", "head.pool_to"),
+    ):
+        assert {choices[name] for choices in samples} == set(LSTN.values[field])
+
+
+def test_the_paper_s_unit_is_a_bottleneck() -> None:
+    choices = LSTN.encode(LSTN.seeds["lstn"])
+    assert choices is not None
+    assert [choices[f"unit{n}.kind"] for n in range(1, 6)] == ["bottleneck"] * 5
+    assert [choices[f"unit{n}.stride"] for n in range(1, 6)] == [1, 1, 2, 1, 1]
+    assert [choices[f"unit{n}.padded"] for n in range(1, 6)] == [False, False, True, True, False]
+    assert choices["tail.width"] == 10
+
+
+@pytest.mark.parametrize(("name", "inside"), [("stn", True), ("lstn", True), ("light", True), ("vstn", False)])
+def test_which_seeds_are_inside(name: str, inside: bool) -> None:
+    choices = LSTN.encode(LSTN.seeds[name])
+    assert (choices is not None) == inside
+    assert choices is None or LSTN.expand(choices) == LSTN.seeds[name]
+
+
+@pytest.mark.parametrize(
+    "arch",
+    [
+        Arch(layers=(Layer(out_channels=9, kernel=7),), head=Head(hidden=32)),
+        Arch(layers=(Layer(out_channels=8, kernel=7),), head=Head(hidden=33)),
+        Arch(layers=(Layer(out_channels=8, kernel=7),), head=Head(hidden=32), in_channels=1),
+        Arch(layers=(Layer(out_channels=8, kernel=7, padding=1),), head=Head(hidden=32)),
+        Arch(layers=(Layer(out_channels=8, kernel=7), Layer(out_channels=8, kernel=3, norm="conv-bn-act"))),
+        Arch(layers=(Layer(out_channels=8, kernel=7, padding=3),) * 9),
+    ],
+    ids=["stem width", "hidden", "grey images", "padding", "mixed norms", "too many units"],
+)
+def test_outside_the_space(arch: Arch) -> None:
+    assert LSTN.encode(arch) is None
+
+
+def test_optuna_can_walk_a_space() -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=0, n_startup_trials=5))
+
+    def objective(trial: optuna.Trial) -> float:
+        choices = LSTN.walk(lambda name, values: trial.suggest_categorical(name, values))
+        assert choices == trial.params
+        return -len(LSTN.expand(choices).layers)
+
+    lstn = LSTN.encode(LSTN.seeds["lstn"])
+    assert lstn is not None
+    study.enqueue_trial(lstn)
+    study.optimize(objective, n_trials=12)
+    assert LSTN.expand(study.trials[0].params) == LSTN.seeds["lstn"]

@@ -1,0 +1,313 @@
+"""Kills, cut writes, full disks and Ctrl-C: what was finished stays, and the search goes on.
+
+Real processes and a real study, and real training but where a test says so. `make chaos` is the long version.
+"""
+
+import contextlib
+import csv
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import chaos_jobs
+import pytest
+import sqlalchemy
+from small_search import make_folder, make_settings, play, write_space
+from small_training import ARCH, same_numbers
+
+from lstn_search.errors import RunError
+from lstn_search.jobs.base import WorkerSetup
+from lstn_search.jobs.local import LocalEngine
+from lstn_search.jobs.work import climb
+from lstn_search.runs.folder import RunFolder, checkpoint_file
+from lstn_search.runs.run import Run, open_run
+from lstn_search.spec.ladder import Ladder
+from lstn_search.spec.results import TrialResult
+from lstn_search.spec.space import load_space
+from lstn_search.spec.task import Task
+from lstn_search.study.search import search
+from lstn_search.study.study import Study
+from lstn_search.train.warm import Warm
+from lstn_search.train.workbench import Workbench
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
+import chaos
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
+
+TRIALS = 3
+LADDER = Ladder(epochs=(1, 2))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The images and the cache of every search here."""
+    folder = tmp_path_factory.mktemp("chaos")
+    chaos.draw_images(folder / "images")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def scene(folder: Path) -> chaos.Scene:
+    """A search with one worker."""
+    return chaos.Scene(folder=folder, workers=1, trials=TRIALS)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(scene: chaos.Scene) -> Path:
+    """The folder of a search that nobody killed."""
+    out = scene.folder / "undisturbed one"
+    victim = scene.start(out)
+    assert victim.ended_within(120), victim.output
+    assert victim.process.returncode == 0, victim.output
+    return out
+
+
+def finish(scene: chaos.Scene, out: Path) -> None:
+    """Resume a search and see that it gets to its end and is complete."""
+    before = dict(chaos.recorded(out))
+    victim = scene.start(out)
+    assert victim.ended_within(120), victim.output
+    assert victim.process.returncode == 0, victim.output
+    tally = chaos.Tally()
+    results = chaos.inspect(out, before, Counter(victim.finished_rungs), tally)
+    chaos.inspect_finished(out, results, scene.trials, tally)
+    assert tally.incidents == []
+
+
+def table(out: Path) -> list[dict[str, str]]:
+    """trials.csv, but for the seconds."""
+    with (out / "trials.csv").open() as file:
+        return [{k: v for k, v in row.items() if "seconds" not in k} for row in csv.DictReader(file)]
+
+
+def test_nothing_is_lost_when_drivers_and_workers_are_killed_at_random_instants(folder: Path) -> None:
+    tally = chaos.Tally()
+    chaos.run(chaos.Scene(folder=folder), kills=4, seed=1, seconds=8.0, tally=tally)
+    assert tally.kills == 4
+    assert tally.results > chaos.TRIALS + len(chaos.SEED_POINTS)  # some have climbed
+    assert tally.incidents == []
+
+
+def test_a_search_that_was_killed_ends_as_one_that_was_not(scene: chaos.Scene, undisturbed: Path) -> None:
+    """With one worker, digit for digit."""
+    out = scene.folder / "killed"
+    for num_rungs in (0, 2, 1, 4):
+        victim = scene.start(out)
+        while not (out / "manifest.json").exists():
+            time.sleep(0.01)
+        victim.wait_for_rungs(num_rungs)
+        victim.kill()
+        assert victim.orphans() == {}
+    finish(scene, out)
+    names = {row["name"] for row in table(undisturbed)}
+    assert names > set(chaos.SEED_POINTS) and len(names) == len(chaos.SEED_POINTS) + TRIALS
+    assert {row["rung"] for row in table(undisturbed)} == {"0", "1", "2"}
+    assert table(out) == table(undisturbed)
+    assert [entry.candidate.name for entry in open_run(out).front] == [
+        entry.candidate.name for entry in open_run(undisturbed).front
+    ]
+
+
+@pytest.mark.parametrize("seconds", [0.05, 1.0])
+def test_ctrl_c_twice(scene: chaos.Scene, undisturbed: Path, seconds: float) -> None:
+    """At once, and while the tables are being written."""
+    out = scene.folder / f"ctrl-c {seconds}"
+    victim = scene.start(out)
+    victim.wait_for_rungs(2)
+    for _ in range(2):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(victim.process.pid, signal.SIGINT)
+        time.sleep(seconds)
+    assert victim.ended_within(20)
+    assert victim.process.returncode == 130
+    assert "Traceback" not in victim.output
+    assert victim.orphans() == {}
+    assert [entry.candidate.name for entry in open_run(out).entries][:1] == ["stn"]
+    finish(scene, out)
+
+
+# -- the disk ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A small disk of our own; only root may have one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(place)]
+    if not shutil.which("mount") or subprocess.run(command, capture_output=True).returncode:
+        pytest.skip("may not mount a disk")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+def test_a_full_disk_is_one_line_and_the_search_goes_on_when_there_is_room(
+    scene: chaos.Scene, undisturbed: Path, disk: Path
+) -> None:
+    out = disk / "run"
+    victim = chaos.Victim(scene.command(out), scene.folder / "full disk.log")
+    victim.wait_for_rungs(2)
+    with contextlib.suppress(OSError), (disk / "something else").open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(4096))
+    assert victim.ended_within(60)
+    assert victim.process.returncode == 2, victim.output
+    assert "Traceback" not in victim.output
+    (line,) = [line for line in victim.output.splitlines() if line.startswith("error: ")]
+    assert "make room" in line
+    assert victim.orphans() == {}
+    (disk / "something else").unlink()
+    victim = chaos.Victim(scene.command(out), scene.folder / "full disk.log")
+    assert victim.ended_within(120)
+    assert victim.process.returncode == 0, victim.output
+    assert table(out) == table(undisturbed)
+
+
+@pytest.mark.parametrize("when", ["the journal is half written", "the study is half written"])
+def test_a_write_that_was_cut_is_undone(undisturbed: Path, tmp_path: Path, when: str) -> None:
+    """What lies on the disk in the middle of SQLite's transaction, before and after it has touched the study."""
+    out = tmp_path / "run"
+    shutil.copytree(undisturbed, out)
+    with contextlib.closing(sqlite3.connect(undisturbed / "study.db", isolation_level=None)) as database:
+        database.execute("PRAGMA cache_size = 1")  # else it would write to the study at the end only
+        database.execute("BEGIN IMMEDIATE")
+        database.execute("UPDATE trial_user_attributes SET value_json = '0'")
+        if "study" in when:
+            shutil.copy(undisturbed / "study.db", out)
+        journal = (undisturbed / "study.db-journal").read_bytes()
+        database.execute("ROLLBACK")
+    (out / "study.db-journal").write_bytes(journal if "study" in when else journal[: len(journal) // 2])
+    was_touched = (out / "study.db").read_bytes() != (undisturbed / "study.db").read_bytes()
+    assert was_touched == ("study" in when)
+    assert open_run(out).entries == open_run(undisturbed).entries
+
+
+def test_a_search_that_was_killed_as_it_began_its_study_has_trained_nothing(undisturbed: Path, tmp_path: Path) -> None:
+    shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "study.db").write_bytes(b"")
+    assert open_run(tmp_path).entries == []
+
+
+def test_half_a_study_is_one_line(undisturbed: Path, tmp_path: Path) -> None:
+    shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
+    content = (tmp_path / "study.db").read_bytes()
+    (tmp_path / "study.db").write_bytes(content[: len(content) // 2])
+    with pytest.raises(RunError, match=r"study\.db cannot be used \(database disk image is malformed\); .* --resume$"):
+        open_run(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def climbed(bench: Workbench, warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, TrialResult]:
+    """A folder with the checkpoint of rung 1, and what rung 2 comes to."""
+    place = tmp_path_factory.mktemp("climbed")
+    for rung in range(3):
+        result = climb(bench, warm, ARCH, LADDER, rung, place, lambda stage: None)
+    checkpoint_file(place, ARCH, 0).unlink()
+    checkpoint_file(place, ARCH, 2).unlink()
+    return place, result
+
+
+@pytest.mark.parametrize("damage", ["lost", "torn"])
+def test_a_checkpoint_that_is_lost_or_torn_costs_time_and_no_result(
+    bench: Workbench, warm: Warm, climbed: tuple[Path, TrialResult], tmp_path: Path, damage: str
+) -> None:
+    place, expected = climbed
+    shutil.copytree(place, tmp_path, dirs_exist_ok=True)
+    file = checkpoint_file(tmp_path, ARCH, 1)
+    content = file.read_bytes()
+    file.unlink()
+    if damage == "torn":
+        file.write_bytes(content[: len(content) // 2])
+    again = climb(bench, warm, ARCH, LADDER, 2, tmp_path, lambda stage: None)
+    assert same_numbers(again) == same_numbers(expected)
+    assert again.epochs == 2
+
+
+class Killed(BaseException):
+    """The end of a process."""
+
+
+def test_killed_before_any_of_its_transactions_a_search_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    """With made-up results: killed before transaction 1, 2, 3, ..., one after the other in a search of its own."""
+    space = load_space(write_space(tmp_path))
+    settings = make_settings(space, sampler="random")
+    left = 10**9
+
+    def count(connection: sqlalchemy.Connection) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            connection.connection.rollback()  # as the next process would
+            raise Killed
+
+    def proposals(name: str) -> list[tuple[int, str, str, list[TrialResult]]]:
+        study = Study(make_folder(tmp_path / name, settings, resume=True), space)
+        entries = play(study, 2)
+        return [(e.candidate.number, e.candidate.name, e.candidate.arch.digest, e.results) for e in entries]
+
+    Study(make_folder(tmp_path / "begun", settings), space)
+    shutil.copytree(tmp_path / "begun", tmp_path / "whole")
+    whole = proposals("whole")
+    sqlalchemy.event.listen(sqlalchemy.Engine, "commit", count)
+    try:
+        was_killed, transactions = True, 0
+        while was_killed:
+            was_killed, left = False, transactions
+            shutil.copytree(tmp_path / "begun", tmp_path / f"killed {transactions}")
+            try:
+                proposals(f"killed {transactions}")
+            except Killed:
+                was_killed, left = True, 10**9
+                assert proposals(f"killed {transactions}") == whole
+            transactions += 1
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Engine, "commit", count)
+    assert transactions > 3 * len(whole)  # a proposal, its result, and what the sampler is told
+
+
+# -- workers that die --------------------------------------------------------------------------------------------------
+
+
+def search_with_deaths(out: Path, deaths: str, monkeypatch: pytest.MonkeyPatch, *, retries: int) -> Run:
+    """A search of two trials without training; see chaos_jobs.py."""
+    monkeypatch.setenv(chaos_jobs.DEATHS, deaths)
+    space = load_space(write_space(out.parent))
+
+    def make_engine(run_folder: RunFolder) -> LocalEngine:
+        setup = WorkerSetup(
+            task=run_folder.settings.task, ladder=LADDER, folder=run_folder.path.resolve(), cache_dir=out.parent
+        )
+        return LocalEngine(setup, 2, chaos_jobs.run_job)
+
+    task = Task(dataset="glyphs", image_size=48, trial_size=24, device="cpu")  # "auto" would import torch to look
+    settings = make_settings(space, task, ladder=Ladder(epochs=(1,)))
+    return search(space, settings, out, make_engine, trials=2, retries=retries)
+
+
+def test_what_killed_its_worker_is_run_again_and_then_recorded_as_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    run = search_with_deaths(out, "prepare:1,control:1,good:1,costly:99", monkeypatch, retries=1)
+    attempts = Counter((out / "logs" / "attempts").read_text().split())
+    assert (attempts["prepare"], attempts["control"], attempts["oracle"], attempts["costly"]) == (2, 2, 1, 2)
+    assert attempts["good"] == 2 + 2  # recover, and the joint rung
+    assert run.find("good").results[0].status == "ok"
+    costly = run.find("costly").results
+    assert [(r.status, r.reason) for r in costly] == [("failed", "its worker was killed by SIGKILL (out of memory?)")]
+    assert len(run.entries) == 2 + 3
+    assert open_run(out).entries == run.entries
+
+
+def test_a_task_that_cannot_be_prepared_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(RunError, match=r"could not be prepared: its worker was killed by SIGKILL"):
+        search_with_deaths(tmp_path / "run", "prepare:99", monkeypatch, retries=1)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,102 @@
+"""The recover stage: a localizer learns to undo warps; its errors are those of explicit arithmetic."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_training import ARCH, SIZE_PX, state_of
+from torch import nn
+
+from lstn_search.data.views import invert
+from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifier
+from lstn_search.train.health import examine
+from lstn_search.train.recovery import Diverged, Recovery, alignment, recover
+from lstn_search.train.trial import build_localizer
+from lstn_search.train.warm import Warm
+from lstn_search.train.workbench import Workbench
+
+Change = Callable[..., Workbench]
+
+
+@pytest.fixture(scope="module")
+def recovered(bench: Workbench) -> tuple[nn.Module, Recovery]:
+    localizer = build_localizer(bench, ARCH)
+    return localizer, recover(bench, localizer)
+
+
+@pytest.fixture
+def change(bench: Workbench, small_cache: Path) -> Change:
+    def change(**settings: Any) -> Workbench:
+        return Workbench(dataclasses.replace(bench.task, **settings), cache_dir=small_cache, progress=False)
+
+    return change
+
+
+def test_the_error_of_a_fresh_localizer_is_that_of_the_identity(bench: Workbench) -> None:
+    mse, error_px = alignment(bench, build_localizer(bench, ARCH))
+    (batch,) = bench.eval_batches(bench.dataset.val_I, bench.recover_view)
+    assert batch.drawn_B23 is not None
+    squares, distances = [], []
+    for target in invert(batch.drawn_B23).tolist():
+        gap = [[target[i][j] - float(i == j) for j in range(3)] for i in range(2)]
+        squares += [value**2 for row in gap for value in row]
+        for x, y in [(-1, -1), (1, -1), (-1, 1), (1, 1)]:
+            distances.append(math.hypot(*(row[0] * x + row[1] * y + row[2] for row in gap)) / 2 * 2 * SIZE_PX)
+    assert mse == pytest.approx(sum(squares) / len(squares), rel=1e-4)
+    assert error_px == pytest.approx(sum(distances) / len(distances), rel=1e-4)  # deployed at 2 x SIZE_PX pixels
+
+
+def test_recover_learns(bench: Workbench, warm: Warm, recovered: tuple[nn.Module, Recovery]) -> None:
+    localizer, recovery = recovered
+    mse, error_px = alignment(bench, build_localizer(bench, ARCH))
+    assert recovery.alignment_mse < mse / 8
+    assert recovery.corner_error_px < error_px / 3
+    assert (recovery.alignment_mse, recovery.corner_error_px) == alignment(bench, localizer)
+    assert recovery.steps == bench.task.recover_steps
+
+    val_I = bench.dataset.val_I
+    control, _ = bench.evaluate(TransformedClassifier(None, warm.backbone(bench)), val_I, view=bench.view)
+    model = TransformedClassifier(SpatialTransformer(localizer), warm.backbone(bench))
+    frozen, theta_N23 = bench.evaluate(model, val_I, view=bench.view)
+    assert frozen.top1 > control.top1 + 15
+    assert theta_N23 is not None
+    assert examine(theta_N23).verdict == "alive"
+
+
+def test_it_gives_the_same_weights_every_time(bench: Workbench, recovered: tuple[nn.Module, Recovery]) -> None:
+    again = build_localizer(bench, ARCH)
+    torch.rand(5)
+    recovery = recover(bench, again)
+    assert recovery.alignment_mse == recovered[1].alignment_mse
+    weights = state_of(recovered[0])
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in state_of(again).items())
+
+
+def test_more_steps_undo_better(change: Change, recovered: tuple[nn.Module, Recovery]) -> None:
+    short = change(recover_steps=20)
+    assert recover(short, build_localizer(short, ARCH)).alignment_mse > 2 * recovered[1].alignment_mse
+
+
+def test_it_learns_warps_where_the_task_has_none(change: Change) -> None:
+    upright = change(view="none", recover_steps=60)
+    mse, _ = alignment(upright, build_localizer(upright, ARCH))
+    assert recover(upright, build_localizer(upright, ARCH)).alignment_mse < mse / 2
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_the_shortest_schedules_run(change: Change, steps: int) -> None:
+    bench = change(recover_steps=steps)
+    assert recover(bench, build_localizer(bench, ARCH)).steps == steps
+
+
+def test_a_loss_that_is_not_finite_ends_it(change: Change) -> None:
+    absurd = change(recover_lr=1e30)
+    with pytest.raises(Diverged, match=r"recover loss is (nan|inf) at step 50"):
+        recover(absurd, build_localizer(absurd, ARCH))
+    short = change(recover_lr=1e30, recover_steps=10)
+    with pytest.raises(Diverged, match=r"alignment error is (nan|inf) after 10 recover steps"):
+        recover(short, build_localizer(short, ARCH))

@@ -1,0 +1,276 @@
+"""Trials and references: the same numbers every time, failures by name, the paper's protocol as the paper has it."""
+
+import dataclasses
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from small_training import ARCH, OTHER_ARCH, climb, same_numbers, small_task, state_of
+
+from lstn_search.errors import ArchError, SettingError
+from lstn_search.nets.transformer import TransformedClassifier
+from lstn_search.spec.arch import Arch, Layer
+from lstn_search.spec.results import References, TrialResult, gap_closed
+from lstn_search.train.joint import Epoch, JointTraining
+from lstn_search.train.references import reference_key
+from lstn_search.train.trial import run_reference, run_trial
+from lstn_search.train.warm import Warm
+from lstn_search.train.workbench import Workbench
+
+Make = Callable[..., Workbench]
+Trained = tuple[TrialResult, TransformedClassifier]
+
+
+@pytest.fixture
+def make(bench: Workbench, small_cache: Path) -> Make:
+    """The small task's workbench with other settings, anew."""
+
+    def make(**settings: Any) -> Workbench:
+        return Workbench(dataclasses.replace(bench.task, **settings), cache_dir=small_cache, progress=False)
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def trained(bench: Workbench, warm: Warm) -> Trained:
+    result, model = run_trial(bench, ARCH, warm)
+    assert model is not None
+    return result, model
+
+
+# -- the recover protocol ----------------------------------------------------------------------------------------------
+
+
+def test_a_trial_beats_the_control_before_and_after_joint_training(trained: Trained, references: References) -> None:
+    result = trained[0]
+    assert result.status == "ok" and result.reason == ""
+    for rung, column in enumerate(("frozen_top1", "val_top1")):
+        control, oracle = references.control[rung].accuracy, references.oracle[rung].accuracy
+        assert control is not None and oracle is not None
+        assert control + 10 < getattr(result, column)
+        assert control + 10 < oracle
+    assert result.epochs == len(result.history) == 2
+    assert result.alignment_mse is not None and result.alignment_mse < 0.02
+    assert None not in dataclasses.asdict(result).values()
+
+
+def test_the_model_that_comes_back_is_the_one_that_was_measured(bench: Workbench, trained: Trained) -> None:
+    result, model = trained
+    under_view, _ = bench.evaluate(model, bench.dataset.val_I, view=bench.view)
+    upright, _ = bench.evaluate(model, bench.dataset.val_I, view=None)
+    assert (under_view.top1, under_view.top5) == (result.val_top1, result.val_top5)
+    assert (upright.top1, upright.top5) == (result.val_clean_top1, result.val_clean_top5)
+
+
+def test_the_same_trial_gives_the_same_numbers(bench: Workbench, warm: Warm, trained: Trained) -> None:
+    run_trial(bench, OTHER_ARCH, warm)  # another one in between changes nothing
+    again, model = run_trial(bench, ARCH, warm)
+    assert same_numbers(again) == same_numbers(trained[0])
+    assert model is not None
+    weights = state_of(trained[1])
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in state_of(model).items())
+
+
+def test_another_seed_gives_other_numbers(make: Make, warm: Warm, trained: Trained) -> None:
+    other, _ = run_trial(make(seed=1), ARCH, warm)
+    assert same_numbers(other) != same_numbers(trained[0])
+
+
+def test_a_result_is_written_as_json_and_read_back(trained: Trained) -> None:
+    text = json.dumps(trained[0].to_dict(), allow_nan=False)
+    assert TrialResult.from_dict(json.loads(text)) == trained[0]
+
+
+def test_stages_are_told_in_order(make: Make, warm: Warm) -> None:
+    stages: list[str] = []
+    run_trial(make(recover_steps=2), OTHER_ARCH, warm, on_stage=stages.append)
+    assert stages == ["recover", "joint 1/2", "joint 2/2"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "reason"), [({"recover_lr": 1e30}, "recover loss is"), ({"lr": 1e30, "recover_steps": 10}, "the loss")]
+)
+def test_what_diverges_is_a_recorded_failure(settings: dict[str, Any], reason: str, make: Make, warm: Warm) -> None:
+    result, model = run_trial(make(**settings), ARCH, warm)
+    assert model is None
+    assert result.status == "failed"
+    assert reason in result.reason and "\n" not in result.reason
+    assert result.val_top1 is None
+    assert (result.frozen_top1 is None) is ("recover_lr" in settings)  # what was measured before is kept
+    json.dumps(result.to_dict(), allow_nan=False)
+
+
+def test_a_localizer_that_learns_nothing_is_named(make: Make, warm: Warm) -> None:
+    result, model = run_trial(make(recover_lr=1e-12, localizer_lr_scale=1e-9, epochs=1), ARCH, warm)
+    assert model is not None
+    assert result.status == "inert"
+    assert result.spread is not None and result.spread < 1e-3
+
+
+def test_a_localizer_that_runs_away_is_named(make: Make, warm: Warm) -> None:
+    """Its loss stays finite: the sampler shows zeros and the classifier guesses."""
+    result, _ = run_trial(make(recover_steps=5, localizer_lr_scale=3e4, epochs=1), OTHER_ARCH, warm)
+    assert result.status == "collapsed"
+    json.dumps(result.to_dict(), allow_nan=False)
+
+
+def test_an_architecture_too_large_for_the_image_is_refused(bench: Workbench, warm: Warm) -> None:
+    with pytest.raises(ArchError, match="image size 24"):
+        run_trial(bench, Arch(layers=(Layer(out_channels=2, kernel=5, stride=4),) * 3), warm)
+
+
+# -- references --------------------------------------------------------------------------------------------------------
+
+
+def test_references_start_from_the_frozen_backbone(bench: Workbench, warm: Warm, references: References) -> None:
+    model = TransformedClassifier(None, warm.backbone(bench))
+    for (rung0, rung1), undo in ((references.control, False), (references.oracle, True)):
+        frozen, _ = bench.evaluate(model, bench.dataset.val_I, view=bench.view, undo=undo)
+        assert rung0.frozen_top1 == rung0.accuracy == frozen.top1
+        assert (rung0.epochs, rung1.epochs) == (None, 2)
+        assert rung0.status == rung1.status == "ok"
+        assert rung1.spread is None
+
+
+def test_references_are_trained_once(
+    bench: Workbench, warm: Warm, references: References, small_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(JointTraining, "run_epoch", lambda *args: pytest.fail("trained again"))
+    assert climb(bench, warm, small_cache) == references
+
+
+def test_their_key_is_another_for_what_they_depend_on_and_the_same_for_the_rest(
+    bench: Workbench, make: Make, warm: Warm
+) -> None:
+    key = reference_key(bench, warm)
+    for same in ({"recover_steps": 9, "recover_lr": 0.1}, {"localizer_lr_scale": 1.0}, {"image_size": 99}):
+        assert reference_key(make(**same), warm) == key, same
+    for other in (
+        {"seed": 1},
+        {"epochs": 3},
+        {"view_strength": 0.5},
+        {"warm_epochs": 7},
+        {"lr": 0.1},
+        {"split_seed": 1},
+    ):
+        assert reference_key(make(**other), warm) != key, other
+    half = make()
+    half.use_autocast = True
+    assert reference_key(half, warm) != key
+    scratch, elsewhere, other_images = make(), make(), make()
+    elsewhere.device = torch.device("meta")
+    other_images.dataset = dataclasses.replace(bench.dataset, fingerprint="another")
+    assert len({reference_key(one, None) for one in (scratch, elsewhere, other_images)} | {key}) == 4
+
+
+def test_without_a_view_there_is_no_gap(make: Make, warm: Warm, tmp_path: Path) -> None:
+    upright = make(view="none", epochs=1)
+    references = climb(upright, warm, tmp_path)
+    assert references.oracle == references.control
+    assert references.gap_closed(TrialResult(status="ok", val_top1=99.0), 1) is None
+
+
+def test_the_gap_closed_is_a_share_in_percent() -> None:
+    cases = {40.0: 0, 50.0: 25, 80.0: 100, 90.0: 125, 30.0: -25, None: None}
+    assert {accuracy: gap_closed(accuracy, 40.0, 80.0) for accuracy in cases} == cases
+    assert gap_closed(60.0, 80.0, 40.0) is None
+    assert gap_closed(60.0, 40.0, None) is None
+
+
+def test_each_rung_is_quoted_against_its_own_references() -> None:
+    frozen = TrialResult(status="ok", frozen_top1=30.0)
+    joint = dataclasses.replace(frozen, val_top1=50.0)  # from here on the frozen score does not count
+    control = (TrialResult(status="ok", frozen_top1=20.0), TrialResult(status="ok", val_top1=40.0))
+    oracle = (TrialResult(status="ok", frozen_top1=60.0), TrialResult(status="ok", val_top1=80.0))
+    references = References(control=control, oracle=oracle)
+    assert (references.gap_closed(frozen, 0), references.gap_closed(joint, 1)) == (25.0, 25.0)
+    assert references.gap_closed(joint, 2) is None
+    assert References().gap_closed(joint, 0) is None
+    assert References.from_dict(json.loads(json.dumps(references.to_dict()))) == references
+
+
+def test_a_control_that_diverges_is_one_line(make: Make, warm: Warm, tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match=r"'test_byobnet' diverged without a localizer .*choose another --backbone"):
+        run_reference(make(lr=1e30), warm, oracle=False)
+    with pytest.raises(SettingError, match=r"'test_byobnet' diverged without a localizer .*choose another --backbone"):
+        climb(make(lr=1e30), warm, tmp_path)
+
+
+# -- the paper's protocol ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def paper(small_dataset: Path, small_cache: Path) -> Workbench:
+    settings = {"view": "none", "localizer_lr_scale": 1.0, "epochs": 1, "max_epochs": 3, "batch_size": 20}
+    return Workbench(small_task(small_dataset, protocol="paper", **settings), cache_dir=small_cache, progress=False)
+
+
+def test_the_paper_trains_from_scratch_at_a_constant_rate_without_averaging(
+    paper: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainings: list[JointTraining] = []
+    rates: set[float] = set()
+    plain = JointTraining.run_epoch
+
+    def run_epoch(self: JointTraining, **options: Any) -> Epoch:
+        if not self.epochs:
+            trainings.append(self)
+            start = state_of(self.model.backbone)
+            assert all(torch.equal(start[name], tensor) for name, tensor in state_of(paper.build_backbone()).items())
+            self.optimizer.register_step_post_hook(lambda adam, *_: rates.update(g["lr"] for g in adam.param_groups))
+        return plain(self, **options)
+
+    monkeypatch.setattr(JointTraining, "run_epoch", run_epoch)
+    result, _ = run_trial(paper, ARCH, None)
+    (training,) = trainings
+    assert training.averaged is None
+    assert isinstance(training.optimizer, torch.optim.Adam)
+    assert all(group["betas"] == (0.9, 0.999) for group in training.optimizer.param_groups)
+    assert rates == {1e-3}
+    assert training.num_steps == result.epochs * 360 // 20  # type: ignore[operator]
+    assert (result.recover_steps, result.alignment_mse, result.frozen_top1) == (None, None, None)
+    assert result.val_clean_top1 == result.val_top1
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "floor", "num_epochs", "best"),
+    [
+        ([30.0, 60.0, 50.0], 1, 3, 2),  # max_epochs ends it; the second was best
+        ([60.0, 60.0, 50.0], 1, 3, 1),  # of equal ones the first
+        ([50.0, 70.0, *[60.0] * 18], 1, 12, 2),  # ten level epochs
+        ([50.0, 70.0, *[60.0] * 18], 15, 15, 2),  # not before the floor
+    ],
+)
+def test_the_paper_stops_early_and_keeps_the_best_epoch(
+    accuracies: list[float], floor: int, num_epochs: int, best: int, paper: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The epochs are played; everything that decides is real."""
+    task = dataclasses.replace(paper.task, epochs=floor, max_epochs=len(accuracies))
+    monkeypatch.setattr(paper, "task", task)
+
+    def play(self: JointTraining, *, evaluate: bool) -> Epoch:
+        assert evaluate
+        number = len(self.epochs) + 1
+        with torch.no_grad():
+            next(self.model.backbone.parameters()).fill_(number)
+        scores, _ = paper.evaluate(self.model, paper.dataset.val_I, view=None)
+        val = dataclasses.replace(scores, top1=accuracies[number - 1])
+        self.epochs.append(Epoch(number=number, seconds=0.0, train_loss=1.0, health=None, val=val))
+        return self.epochs[-1]
+
+    monkeypatch.setattr(JointTraining, "run_epoch", play)
+    result, model = run_trial(paper, ARCH, None)
+    assert model is not None
+    assert result.epochs == num_epochs
+    assert [row["val_top1"] for row in result.history] == accuracies[:num_epochs]
+    assert next(model.backbone.parameters()).unique().tolist() == [best]
+
+
+def test_the_papers_control_is_trained_the_same_way(paper: Workbench) -> None:
+    result, model = run_reference(paper, None, oracle=False)
+    assert model.transformer is None
+    assert result.val_top1 == max(row["val_top1"] for row in result.history)
+    assert result.frozen_top1 is None
