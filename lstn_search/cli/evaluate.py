@@ -33,7 +33,7 @@ from lstn_search.spec.task import FULL_SCHEDULE, Task
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from lstn_search.train.evaluation import Evaluation, Report
+    from lstn_search.train.evaluation import EvalReport, Evaluation
 
 __all__ = ["full_schedule_task", "register", "resolve_eval_arch"]
 
@@ -101,21 +101,15 @@ def eval_command(
 
     from rich.console import Console
 
+    from lstn_search.api import evaluate
     from lstn_search.cli.progress import make_console
-    from lstn_search.data.cache import default_cache_dir
-    from lstn_search.jobs.work import prepare
-    from lstn_search.train.evaluation import evaluate, write_evaluation
 
-    console, cache = make_console(), cache_dir or default_cache_dir()
     with Console(stderr=True).status("data") as status:
-        bench, warm = prepare(task, cache, status.update)
-        report, model = evaluate(bench, warm, chosen, name=name, cache_dir=cache, on_stage=status.update)
+        report = evaluate(chosen, task, name=name, out=out, cache_dir=cache_dir, on_stage=status.update)
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))
     else:
-        _print(console, report)
-    if out is not None:
-        write_evaluation(out, report, model, bench)
+        _print(make_console(), report)
 
 
 def resolve_eval_arch(text: str, space: str) -> tuple[str, Arch | None, Task | None]:
@@ -151,7 +145,7 @@ def full_schedule_task(given: dict[str, Any], run_task: Task | None, *, command:
     return make_task(**merged)
 
 
-def _print(console: Any, report: "Report") -> None:
+def _print(console: Any, report: "EvalReport") -> None:
     console.print(_table(report))
     row = report.arch
     if row is not None and row.result.status == "failed":
@@ -168,7 +162,7 @@ def _print(console: Any, report: "Report") -> None:
             console.print(f"test top-1 against the control: {gain:+.1f} points (one seed: see docs/trial.md on noise)")
 
 
-def _table(report: "Report") -> "Table":
+def _table(report: "EvalReport") -> "Table":
     from rich import box
     from rich.table import Table
 

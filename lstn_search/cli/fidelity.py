@@ -49,20 +49,18 @@ def fidelity_command(
     are trained at with the size of deployment. What that trains is kept: the same command goes on. Writes
     RUN/fidelity.json.
     """
-    from rich.console import Console
-
     from lstn_search.api import fidelity
-    from lstn_search.cli.progress import make_console
+    from lstn_search.cli.progress import StatusLine, make_console
     from lstn_search.jobs.launch import EngineOptions
     from lstn_search.runs.run import open_run
 
     console = make_console()
     opened, options = open_run(run), EngineOptions(workers=workers, cache_dir=cache_dir)
     try:
-        with Console(stderr=True).status("starting") as status:
+        with StatusLine() as watcher:
             info = fidelity(
                 opened, deployment=deployment, rung=rung, minutes=minutes, engine=options, seed=seed,
-                data_dir=data_dir, on_stage=status.update,
+                data_dir=data_dir, watcher=watcher,
             )  # fmt: skip
     except KeyboardInterrupt:
         if deployment is None:

@@ -107,7 +107,7 @@ def search_command(
 
     Trials see rotated, shifted and scaled images by default (--view affine): on upright ones every localizer ties.
     """
-    from lstn_search.jobs.launch import EngineOptions, start_engine
+    from lstn_search.jobs.launch import EngineOptions
     from lstn_search.spec.settings import SearchSettings, check_budget
     from lstn_search.spec.space import load_space
 
@@ -146,25 +146,25 @@ def search_command(
 
     from lstn_search.cli.progress import SearchProgress, make_console
     from lstn_search.cli.tables import front_table
+    from lstn_search.jobs.loop import Watchers
     from lstn_search.ranking.facts import warnings
-    from lstn_search.study.logs import Watchers
     from lstn_search.study.search import search
 
     console = make_console()
     progress = SearchProgress(console, trials)
     try:
-        with progress, Watchers(progress, *logs) as watcher:
+        with progress:
             run = search(
                 loaded,
                 settings,
                 out,
-                lambda folder: start_engine(folder, options),
+                options.start,
                 trials=trials,
                 minutes=minutes,
                 resume=resume,
                 retries=retries,
                 storage=storage,
-                watcher=watcher,
+                watcher=Watchers(progress, *logs),
             )
     except KeyboardInterrupt:
         if progress.run is not None and progress.run.front:

@@ -28,7 +28,7 @@ from lstn_search.cli.options import (
 from lstn_search.errors import RunError, SettingError
 
 if TYPE_CHECKING:
-    from lstn_search.pictures.before_after import BeforeAfterInfo
+    from lstn_search.pictures.sightings import BeforeAfterInfo
     from lstn_search.pictures.trained import Trained
 
 __all__ = ["register"]
@@ -155,10 +155,10 @@ def _train(arch: str, space: str, given: dict[str, Any], cache_dir: Path | None,
     from rich.console import Console
 
     from lstn_search.data.cache import default_cache_dir
-    from lstn_search.jobs.work import prepare
     from lstn_search.pictures.before_after import check_film
     from lstn_search.pictures.trained import train_for_show
     from lstn_search.spec.cost import cost
+    from lstn_search.train.prepared import prepare
 
     name, chosen, run_task = resolve_eval_arch(arch, space)
     if chosen is None:
@@ -169,8 +169,8 @@ def _train(arch: str, space: str, given: dict[str, Any], cache_dir: Path | None,
     for size in (task.image_size, task.trial_size):
         cost(chosen, size)  # refuses what cannot be built, before anything is loaded
     with Console(stderr=True).status("data") as status:
-        bench, warm = prepare(task, cache_dir or default_cache_dir(), status.update)
-        return train_for_show(bench, warm, chosen, name=name, on_stage=status.update)
+        prepared = prepare(task, cache_dir or default_cache_dir(), status.update)
+        return train_for_show(prepared, chosen, name=name, on_stage=status.update)
 
 
 def _summary(file: Path, info: "BeforeAfterInfo") -> str:

@@ -39,7 +39,7 @@ def front_table(run: "Run", *, with_seeds: bool = True) -> Table:
 
     80 columns are enough for it.
     """
-    task = run.folder.settings.task
+    task = run.task
     table = plain_table(
         f"Pareto front at {task.image_size} px",
         "control: no transformer; oracle: warp undone exactly; gap: between them",

@@ -167,7 +167,7 @@ def growth_section(info: GrowthInfo, folder: Path) -> Section:
 
 def architecture_section(run: "Run", headline: HeadlineInfo, folder: Path) -> Section:
     """The best architecture layer by layer, beside L-STN."""
-    size = run.folder.settings.task.image_size
+    size = run.task.image_size
     infos: list[ArchitectureInfo] = []
     missing: list[Missing] = []
     best = run.front[-1] if run.front else None

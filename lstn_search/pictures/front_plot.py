@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lstn_search.pictures.palette import LIGHT, Palette, drawing, make_figure
+from lstn_search.runs.run import Run
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from lstn_search.runs.run import Run
-    from lstn_search.verification.result import Verification
 
 __all__ = ["ErrorBar", "FrontInfo", "PlotPoint", "draw_front", "front_figure", "front_info"]
 
@@ -70,17 +69,17 @@ class FrontInfo:
     bars: tuple[ErrorBar, ...] = ()
 
 
-def front_info(run: "Run", verification: "Verification | None" = None) -> FrontInfo:
+def front_info(run: Run, bars: tuple[ErrorBar, ...] = ()) -> FrontInfo:
     """The facts of a run's front; failed trials have no accuracy and are left out."""
     settings = run.folder.settings
     on_front = {entry.candidate.number for entry in run.front}
     return FrontInfo(
-        title=f"{settings.task.dataset}, classifier {settings.task.backbone}, seed {settings.task.seed}",
+        title=f"{run.task.dataset}, classifier {run.task.backbone}, seed {run.task.seed}",
         budget_gflops=settings.budget_gflops - settings.overhead_gflops,
-        image_size=settings.task.image_size,
-        view=settings.task.view,
+        image_size=run.task.image_size,
+        view=run.task.view,
         control=run.references.control[-1].accuracy if run.references.control else None,
-        oracle=run.references.oracle[-1].accuracy if run.references.oracle and settings.task.view != "none" else None,
+        oracle=run.references.oracle[-1].accuracy if run.references.oracle and run.task.view != "none" else None,
         points=tuple(
             PlotPoint(
                 name=entry.candidate.name,
@@ -95,15 +94,7 @@ def front_info(run: "Run", verification: "Verification | None" = None) -> FrontI
             for entry in run.entries
             if entry.results and entry.result.accuracy is not None
         ),
-        bars=_bars(verification) if verification is not None else (),
-    )
-
-
-def _bars(verification: "Verification") -> tuple[ErrorBar, ...]:
-    return tuple(
-        ErrorBar(name=row.name, gflops=row.gflops, mean=row.mean_val, low=row.low_val, high=row.high_val)
-        for row in verification.finalists
-        if row.gflops is not None and row.mean_val is not None and row.low_val is not None and row.high_val is not None
+        bars=bars,
     )
 
 

@@ -33,7 +33,6 @@ __all__ = [
 
 WORST_SCORE = -1e4
 """Told for what failed, or was never trained: below every corner error in pixels and every accuracy."""
-RECOVER_COLUMNS = ("recover_steps", "recover_seconds", "alignment_mse", "corner_error_px", "frozen_top1")
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -72,9 +71,8 @@ class Entry:
         """The measurement of the highest rung, with what recover measured; the failure when there is nothing else."""
         if self.rung < 0:
             return self.results[0]
-        first, last = self.results[0], self.results[self.rung]
-        recover = {name: getattr(first, name) for name in RECOVER_COLUMNS}
-        return dataclasses.replace(last, **recover) if self.rung > 0 else last
+        last = self.results[self.rung]
+        return last.with_recover_of(self.results[0]) if self.rung > 0 else last
 
     @property
     def status(self) -> Status:

@@ -100,6 +100,15 @@ class RunFolder:
                 f"{self.path} already holds this run; add --resume to go on with it, or choose another --out"
             )
 
+    def check_same_images(self, facts: dict[str, Any], *, cure: str) -> None:
+        """Raise RunError when a task was prepared (see `prepare_task`) from other images than this run's."""
+        before = self.manifest.get("data")
+        if before is not None and before["fingerprint"] != facts["data"]["fingerprint"]:
+            raise RunError(
+                f"{self.path} was made on other images of {self.settings.task.dataset} (their hash differs); "
+                f"restore the images, or {cure}"
+            )
+
     def release(self) -> None:
         """Let other processes write here."""
         if self._lock is not None:

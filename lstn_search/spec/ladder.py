@@ -38,6 +38,11 @@ class Ladder:
         """The number of the highest rung; recover is rung 0."""
         return len(self.epochs)
 
+    def check_rung(self, rung: int) -> None:
+        """Raise SettingError unless the ladder has this rung."""
+        if isinstance(rung, bool) or not isinstance(rung, int) or not 0 <= rung <= self.top:
+            raise SettingError(f"the rungs are 0 (recover) to {self.top}, got {rung!r}")
+
     @classmethod
     def parse(cls, text: str, eta: int = 3) -> "Ladder":
         """A ladder from `2,6,18`."""
