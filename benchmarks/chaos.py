@@ -100,7 +100,7 @@ class Victim:
     @property
     def workers(self) -> list[int]:
         """The process ids of its workers."""
-        return [pid for pid, command in processes(self.mark).items() if "engines.worker" in command]
+        return [pid for pid, command in processes(self.mark).items() if "jobs.worker" in command]
 
     def ended_within(self, seconds: float) -> bool:
         """Wait so long for it to end by itself."""
