@@ -204,7 +204,7 @@ def time_ours(
     engine = NoopEngine(setup, writes)
     before, start = num_told(path), time.perf_counter()
     with contextlib.suppress(CheckpointError):  # nothing was trained, so the best one has no weights to export
-        search(space, settings, path, lambda folder: engine, trials=size + trials, resume=True)
+        search(space, settings, path, lambda task, ladder, folder: engine, trials=size + trials, resume=True)
     return {
         "seconds": engine.ended - engine.began,
         "proposals": num_told(path) - before,
