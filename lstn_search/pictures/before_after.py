@@ -19,7 +19,6 @@ from lstn_search.data.dataset import Dataset
 from lstn_search.data.files import decode_files, images_below
 from lstn_search.data.views import View
 from lstn_search.errors import CheckpointError, DataError, SettingError
-from lstn_search.nets.localizer import IDENTITY
 from lstn_search.nets.transformer import warp
 from lstn_search.pictures.trained import Snapshot, Trained, trained_of_run
 from lstn_search.spec.task import Task
@@ -201,7 +200,7 @@ def film_info(
         )
     stage = _Stage(trained, dataset, pictures, num_views=num_views, seed=seed)
     num = len(stage.x_BCHW)
-    before_B23 = torch.tensor(IDENTITY).view(1, 2, 3).expand(num, 2, 3)
+    before_B23 = torch.eye(2, 3).expand(num, 2, 3)
     film = [stage.info(before_B23, caption="untrained: the identity")]
     for snapshot in trained.snapshots:
         after_B23 = trained.localizer_at(snapshot)(stage.x_BCHW)
