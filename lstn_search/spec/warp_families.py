@@ -35,4 +35,5 @@ DEFAULT_WARP = "affine"
 
 WARP_FAMILIES = {
     "affine": WarpFamily.parse("a b x, c d y"),
+    "similarity": WarpFamily.parse("a -b x, b a y"),
 }
