@@ -36,4 +36,5 @@ DEFAULT_WARP = "affine"
 WARP_FAMILIES = {
     "affine": WarpFamily.parse("a b x, c d y"),
     "similarity": WarpFamily.parse("a -b x, b a y"),
+    "crop": WarpFamily.parse("s 0 x, 0 s y"),
 }

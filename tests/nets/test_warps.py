@@ -14,6 +14,7 @@ from lstn_search.spec.warp_families import WARP_FAMILIES, WarpFamily
 BY_HAND = {  # parameters, and the two rows of theta
     "affine": ([0.9, 0.1, 0.2, -0.3, 1.1, -0.4], [[0.9, 0.1, 0.2], [-0.3, 1.1, -0.4]]),
     "similarity": ([0.9, 0.1, 0.2, -0.3], [[0.9, -0.1, 0.2], [0.1, 0.9, -0.3]]),
+    "crop": ([0.9, 0.1, -0.3], [[0.9, 0, 0.1], [0, 0.9, -0.3]]),
 }
 
 
