@@ -13,8 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lstn_search.data.views import View, invert
+from lstn_search.data.views import View
 from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifier, warp
+from lstn_search.nets.warps import invert
 from lstn_search.spec.seeding import seed_of
 from lstn_search.train.averaging import MovingAverage, warmup
 from lstn_search.train.health import Health, examine

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lstn_search.data.views import corner_error_px, invert
+from lstn_search.nets.warps import corner_error_px, invert
 from lstn_search.train.workbench import Batch, Workbench
 
 __all__ = ["MILESTONES", "Diverged", "OnMilestone", "Recovery", "alignment", "recover"]
@@ -45,6 +45,7 @@ class Recovery:
 def recover(bench: Workbench, localizer: nn.Module, *, on_milestone: OnMilestone | None = None) -> Recovery:
     """Train `localizer` in place: one-cycle Adam on the MSE of theta against the inverse of the drawn warp.
 
+    Where the localizer's family cannot express the inverse, it learns the nearest warp that the family has.
     `on_milestone` is told the number of steps after each of MILESTONES.
     Raises Diverged when the loss stops being finite.
     """

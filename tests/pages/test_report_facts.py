@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from report_runs import BUDGET_GFLOPS, NUM_TRIALS, make_references, make_run, make_settings
 from scipy import stats
+from tiny_spaces import with_warp
 
 from lstn_search.cli import main
 from lstn_search.nets.localizer import Localizer
@@ -33,6 +34,7 @@ from lstn_search.spec.results import TrialResult, gap_closed
 from lstn_search.spec.settings import SearchSettings
 from lstn_search.spec.space import load_space
 from lstn_search.spec.task import Task
+from lstn_search.spec.warp_families import DEFAULT_WARP, WARP_FAMILIES
 
 
 @pytest.fixture(scope="module")
@@ -327,6 +329,14 @@ def test_lstn_is_drawn_as_the_paper_has_it() -> None:
 def test_an_architecture_in_a_line() -> None:
     assert summary(load_space("lstn").seeds["light"]) == "dw3 1-16p2 dw3 1-32 | pool 1"
     assert summary(load_space("lstn").seeds["stn"]) == "7-8p2 5-10p2 | flatten, 32"
+
+
+@pytest.mark.parametrize("warp", WARP_FAMILIES)
+def test_the_last_layer_names_its_warp_and_its_numbers(warp: str) -> None:
+    arch = with_warp(load_space("lstn").seeds["light"], warp)
+    last = architecture_info(arch, 64, "light").layers[-1]
+    assert last.what == f"linear: {Localizer(arch, 64).last.out_features} numbers, {warp}"
+    assert summary(arch).removeprefix("dw3 1-16p2 dw3 1-32 | pool 1") == ("" if warp == DEFAULT_WARP else f", {warp}")
 
 
 def test_there_is_a_row_an_architecture(run: Run) -> None:

@@ -12,8 +12,8 @@ import torch
 from small_training import ARCH, state_of
 from torch import nn
 
-from lstn_search.data.views import invert
 from lstn_search.nets.transformer import warp
+from lstn_search.nets.warps import invert
 from lstn_search.train.health import examine
 from lstn_search.train.joint import AVERAGE_DECAY, JointTraining
 from lstn_search.train.recovery import Diverged
