@@ -94,6 +94,14 @@ class Task:
         above=0,
         ignored_by=NO_LOCALIZER,
     )
+    recover_loss: Literal["mse", "corner"] = setting(
+        "mse",
+        help="What the recover stage minimises: the mse of theta, or the mean distance of a frame corner.",
+        panel=TRAINING,
+        choices=("mse", "corner"),
+        ignored_by=NO_LOCALIZER,
+        before="mse",
+    )
     epochs: int = setting(
         4,
         help="Joint epochs of a trial; for the paper's protocol the floor of its early stopping.",

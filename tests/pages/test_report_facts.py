@@ -384,7 +384,6 @@ def one_changed() -> list[dict[str, Any]]:
         {"task": Task.paper(dataset="glyphs", epochs=10, max_epochs=20), "budget_scope": "stn", "budget_gflops": 1 / 3},
         {"ladder": Ladder(epochs=(1, 2), eta=2)},
     ],
-    ids=str,
 )  # fmt: skip
 def test_the_search_command_asks_for_the_same_search(
     settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

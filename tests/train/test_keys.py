@@ -101,3 +101,8 @@ def test_records_of_earlier_versions_are_found(task: Task, tmp_path: Path) -> No
     }
     digest = hashlib.sha256(json.dumps(content | {"recipe": RECIPE_VERSION}, sort_keys=True).encode()).hexdigest()
     assert Records(tmp_path, task)._settings == digest
+
+
+def test_what_was_kept_before_a_setting_is_kept_at_the_value_that_it_had(task: Task) -> None:
+    assert "recover_loss" not in task.compared("verification")
+    assert dataclasses.replace(task, recover_loss="corner").compared("verification")["recover_loss"] == "corner"
