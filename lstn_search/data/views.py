@@ -10,7 +10,8 @@ import math
 import torch
 import torch.nn.functional as F
 
-from lstn_search.spec.names import check_view
+from lstn_search.spec.fields import check_value
+from lstn_search.spec.task import Task
 
 __all__ = ["View", "resample"]
 
@@ -36,7 +37,8 @@ class View:
 
         Raises SettingError on an unknown name and on a strength outside (0, 2].
         """
-        check_view(name, strength)
+        check_value(Task, "view", name)
+        check_value(Task, "view_strength", strength)
         if name == "none":
             return None
         full = cls()

@@ -112,6 +112,30 @@ def test_it_learns_warps_where_the_task_has_none(change: Change) -> None:
     assert recover(upright, build_localizer(upright, ARCH)).alignment_mse < mse / 2
 
 
+def test_the_distance_of_the_corners_can_be_what_it_learns(
+    change: Change, recovered: tuple[nn.Module, Recovery], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first loss is that of the identity, corner by corner; what it learns is another thing, and about as good."""
+    bench = change(recover_loss="corner")
+    losses: list[float] = []
+    backward = torch.Tensor.backward
+    monkeypatch.setattr(torch.Tensor, "backward", lambda loss: losses.append(loss.item()) or backward(loss))
+    localizer = build_localizer(bench, ARCH)
+    recovery = recover(bench, localizer)
+    first = next(bench.train_batches("recover", 0, bench.recover_view))
+    assert first.drawn_B23 is not None
+    distances = [
+        math.hypot(*(row[0] * x + row[1] * y + row[2] - corner for row, corner in zip(target, (x, y), strict=True)))
+        for target in invert(first.drawn_B23).tolist()
+        for x, y in [(-1, -1), (1, -1), (-1, 1), (1, 1)]
+    ]
+    assert losses[0] == pytest.approx(sum(distances) / len(distances), rel=1e-4)
+    assert len(losses) == recovery.steps
+    assert (recovery.alignment_mse, recovery.corner_error_px) == alignment(bench, localizer)
+    assert recovery.alignment_mse != recovered[1].alignment_mse
+    assert recovery.corner_error_px < 1.5 * recovered[1].corner_error_px
+
+
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_the_shortest_schedules_run(change: Change, steps: int) -> None:
     bench = change(recover_steps=steps)

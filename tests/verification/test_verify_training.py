@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from lstn_search.verification.work import run_job
 from small_search import InlineEngine, make_settings
 from small_training import ARCH, OTHER_ARCH, small_task
 from torch import nn
@@ -25,7 +26,6 @@ from lstn_search.train.workbench import Workbench
 from lstn_search.verification.plan import Plan, make_plan
 from lstn_search.verification.result import Verification
 from lstn_search.verification.verify import verify
-from lstn_search.verification.work import run_job
 
 SHORT: dict[str, Any] = {"recover_steps": 60, "precision": "fp32"}
 
