@@ -3,22 +3,28 @@
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Container, Iterator
 from pathlib import Path
 
 import rich.console
 import rich.progress
 import torch
 
-from lstn_search.data import caltech101, cifar10, folder, glyphs, tsrd
+from lstn_search.data import caltech101, cifar10, clutter, folder, glyphs, tsrd
+from lstn_search.data.annotations import read_annotations
 from lstn_search.data.cache import cached_images, default_cache_dir
 from lstn_search.data.files import Row
 from lstn_search.data.listing import Listing
+from lstn_search.data.poses import MIN_POSED, Pose, Size, fingerprint_of, match, settle, theta_of
+from lstn_search.data.splits import cut
 from lstn_search.errors import DataError, SettingError
 from lstn_search.spec.names import FOLDER_PREFIX, check_name
 
 __all__ = ["Dataset", "load_dataset"]
 
+KNOWN = "known"
+"""Where poses are asked for: those that the dataset itself knows."""
 MAX_DAMAGED = 0.01
 """Share of damaged files above which a dataset is refused."""
 
@@ -27,6 +33,7 @@ _READERS: dict[str, Callable[..., Listing]] = {
     "cifar10": cifar10.read,
     "tsrd": tsrd.read,
 }
+_DRAWN: dict[str, Callable[..., Listing]] = {"glyphs": glyphs.read, "clutter": clutter.read}
 _HOW_TO_GET = {"caltech101": caltech101.HOW_TO_GET, "cifar10": cifar10.HOW_TO_GET, "tsrd": tsrd.HOW_TO_GET}
 _log = logging.getLogger(__name__)
 
@@ -52,6 +59,12 @@ class Dataset:
     """SHA-256, in hex, over the content of the image files, labels and split; not over the image size."""
     split_fingerprint: str
     """SHA-256, in hex, over the names of the images in each part."""
+    pose_N23: torch.Tensor
+    """The warp that cuts each image's object out upright, float32; the identity in upright data, NaN where unknown."""
+    posed_N: torch.Tensor
+    """bool: whether the pose is known"""
+    poses_fingerprint: str
+    """SHA-256, in hex, over all poses; empty in upright data."""
     num_skipped: int
     """Damaged files, left out."""
     damage: str = ""
@@ -68,15 +81,24 @@ def load_dataset(
     image_size: int,
     data_dir: Path | None = None,
     split_seed: int = 0,
+    poses: str | None = None,
+    pose_share: float = 1.0,
     cache_dir: Path | None = None,
     progress: bool = True,
 ) -> Dataset:
     """Load a dataset (see DATASET_NAMES) resized to `image_size` x `image_size` pixels.
 
     The first call decodes every image into `cache_dir` (default: $LSTN_CACHE_DIR, or the user's cache folder); later
-    ones map that file into memory. `data_dir` is the folder that holds caltech101, cifar10 or tsrd; glyphs and
-    folder:PATH need none. `split_seed` moves the images between the parts that are not fixed by the dataset itself.
-    Raises DataError when the data is missing, empty or damaged, or the cache cannot be written.
+    ones map that file into memory. `data_dir` is the folder that holds caltech101, cifar10 or tsrd; glyphs,
+    clutter and folder:PATH need none. `split_seed` moves the images between the parts that are not fixed by the dataset
+    itself.
+
+    `poses` says where the objects are: nothing where all are upright and fill the image, "known" for the poses that
+    the dataset itself knows (clutter, tsrd), else the path of a file of boxes, or of a folder of them (docs/data.md).
+    `pose_share` keeps the poses of that share of the training images that have one, classes in proportion, the same
+    ones each time; for experiments.
+
+    Raises DataError when the data is missing, empty or damaged, a box makes no sense, or the cache cannot be written.
     """
     check_name(name)
     if isinstance(image_size, bool) or not isinstance(image_size, int) or image_size < 1:
@@ -105,6 +127,12 @@ def load_dataset(
     split_fingerprint = _sha256(f"{part}\0{listing.keys[i]}\n" for part, positions in parts.items() for i in positions)
     described = (f"{listing.keys[i]}\0{listing.content[i]}\0{listing.class_names[listing.labels[i]]}\n" for i in kept)
     fingerprint = _sha256(line for lines in (described, [split_fingerprint]) for line in lines)
+    listed_poses = _pose_of(name, listing, parts, row_of, poses or "", pose_share, split_seed)
+    posed_N = torch.tensor([not poses or i in listed_poses for i in kept])
+    pose_N23 = torch.eye(2, 3).repeat(len(kept), 1, 1)
+    pose_N23[~posed_N] = math.nan
+    for i, (pose, size) in listed_poses.items():
+        pose_N23[row_of[i]] = torch.tensor(theta_of(pose, size))
     indices = {part: torch.tensor([row_of[i] for i in positions]) for part, positions in parts.items()}
     return Dataset(
         name=name,
@@ -118,20 +146,56 @@ def load_dataset(
         std=(0.5, 0.5, 0.5),
         fingerprint=fingerprint,
         split_fingerprint=split_fingerprint,
+        pose_N23=pose_N23,
+        posed_N=posed_N,
+        poses_fingerprint=fingerprint_of(listed_poses, listing.keys) if poses else "",
         num_skipped=len(entry.damaged),
         damage=damage,
     )
 
 
 def _list(name: str, *, data_dir: Path | None, split_seed: int, cache_dir: Path) -> Listing:
-    if name == "glyphs":
-        return glyphs.read(split_seed=split_seed)
+    if name in _DRAWN:
+        return _DRAWN[name](split_seed=split_seed)
     if name.startswith(FOLDER_PREFIX):
         path = Path(name.removeprefix(FOLDER_PREFIX)).expanduser()
         return folder.read(path, split_seed=split_seed, cache_dir=cache_dir)
     if data_dir is None:
         raise DataError(f"dataset {name!r} needs --data-dir, the folder that holds it; {_HOW_TO_GET[name]}")
     return _READERS[name](Path(data_dir).expanduser(), split_seed=split_seed, cache_dir=cache_dir)
+
+
+def _pose_of(
+    name: str,
+    listing: Listing,
+    parts: dict[str, list[int]],
+    kept: Container[int],
+    source: str,
+    share: float,
+    seed: int,
+) -> dict[int, tuple[Pose, Size]]:
+    """Position in the listing -> pose and image size, for those of `kept` that have one."""
+    if not 0 < share <= 1:
+        raise SettingError(f"pose share {share} is out of range; give a number above 0 and up to 1")
+    if not source:
+        if share < 1:
+            raise SettingError(f"pose share {share} needs poses; name a file of boxes, or known")
+        return {}
+    if source != KNOWN:
+        rows = read_annotations(Path(source).expanduser())
+    elif listing.known_poses:
+        rows = list(listing.known_poses())
+    else:
+        raise DataError(f"dataset {name!r} knows no poses (clutter and tsrd do); name a file of boxes, or none")
+    matched = {i: row for i, row in match(rows, listing.keys, source).items() if i in kept}
+    trained = [i for i in parts["train"] if i in matched]
+    _, chosen = cut(trained, listing.keys, listing.labels, num=round(share * len(trained)), seed=seed)
+    if len(chosen) < MIN_POSED:
+        raise DataError(
+            f"{source}: {len(chosen)} training images have a pose, at least {MIN_POSED} are needed; add some"
+        )
+    dropped = set(trained) - set(chosen)
+    return settle({i: row for i, row in matched.items() if i not in dropped}, listing.sizes)
 
 
 def _show(rows: Iterator[Row], name: str, num_images: int, progress: bool) -> Iterator[Row]:
