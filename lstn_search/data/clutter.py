@@ -157,7 +157,7 @@ def _fragment(canvas: Image.Image, rng: np.random.RandomState, place: Place, ink
     character = CHARACTERS[rng.randint(len(CHARACTERS))]
     x, y, left, top, share, wide, degrees = rng.uniform((0, 0, 0, 0, 0.8, 0.5, 0), (1, 1, 1, 1, 1.2, 0.75, 360))
     share *= place.side
-    near = math.hypot(x - place.x, y - place.y) < 0.6 * place.side + 0.35 * share
+    near = math.hypot(x - place.x, y - place.y) < 0.65 * place.side + 0.4 * share
     colour = _unlike(rng, ink) if near else ink + rng.uniform(-40, 40, 3)
 
     stencil = _stencil(character, _level(share * canvas.width), weight)
@@ -186,13 +186,15 @@ def _level(side: float) -> int:
 
 @functools.lru_cache(maxsize=1024)
 def _stencil(character: str, side: int, weight: int) -> Image.Image:
-    """The upright glyph, white on black, in the middle of its box; `weight` in fiftieths of the box."""
-    font = ImageFont.load_default(side)
-    stroke = weight * side / 50
-    x1, y1, x2, y2 = font.getbbox(character, stroke_width=stroke)
-    font = ImageFont.load_default(side * _FILL * side / max(x2 - x1, y2 - y1))
-    x1, y1, x2, y2 = font.getbbox(character, stroke_width=stroke)
-    stencil = Image.new("L", (side, side))
-    corner = ((side - x1 - x2) / 2, (side - y1 - y2) / 2)
-    ImageDraw.Draw(stencil).text(corner, character, fill=255, font=font, stroke_width=stroke)
-    return stencil
+    """The upright glyph, white on black, in the middle of its box; `weight` in fiftieths of the type's size."""
+    large = 4 * side  # then reduced: the same shape at every size, in its place to a quarter of a pixel
+    sheet = Image.new("L", (2 * large, 2 * large))
+    pen, middle = ImageDraw.Draw(sheet), (large, large)
+    font = ImageFont.load_default(large)
+    pen.text(middle, character, fill=255, font=font, anchor="mm", stroke_width=weight * large / 50)
+    ink = sheet.crop(sheet.getbbox())  # Pillow's own bounds of a text are those of its advance
+    zoom = _FILL * large / max(ink.size)
+    ink = ink.resize((round(ink.width * zoom), round(ink.height * zoom)), Image.Resampling.BILINEAR)
+    stencil = Image.new("L", (large, large))
+    stencil.paste(ink, ((large - ink.width) // 2, (large - ink.height) // 2))
+    return stencil.reduce(4)

@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import logging
 import math
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import rich.console
@@ -16,7 +16,7 @@ from lstn_search.data.annotations import read_annotations
 from lstn_search.data.cache import cached_images, default_cache_dir
 from lstn_search.data.files import Row
 from lstn_search.data.listing import Listing
-from lstn_search.data.poses import MIN_POSED, Pose, Size, fingerprint_of, match, settle, theta_of
+from lstn_search.data.poses import MIN_POSED, Annotation, fingerprint_of, match, settle, theta_of
 from lstn_search.data.splits import cut
 from lstn_search.errors import DataError, SettingError
 from lstn_search.spec.names import FOLDER_PREFIX, check_name
@@ -105,6 +105,7 @@ def load_dataset(
         raise SettingError(f"image size must be a whole number of pixels, at least 1, got {image_size!r}")
     cache_dir = Path(cache_dir).expanduser() if cache_dir is not None else default_cache_dir()
     listing = _list(name, data_dir=data_dir, split_seed=split_seed, cache_dir=cache_dir)
+    boxes = _boxes(name, listing, poses or "", pose_share)  # mistakes in a file are told before anything is decoded
     entry = cached_images(
         listing.digest,
         name=name.partition(":")[0],
@@ -127,11 +128,14 @@ def load_dataset(
     split_fingerprint = _sha256(f"{part}\0{listing.keys[i]}\n" for part, positions in parts.items() for i in positions)
     described = (f"{listing.keys[i]}\0{listing.content[i]}\0{listing.class_names[listing.labels[i]]}\n" for i in kept)
     fingerprint = _sha256(line for lines in (described, [split_fingerprint]) for line in lines)
-    listed_poses = _pose_of(name, listing, parts, row_of, poses or "", pose_share, split_seed)
-    posed_N = torch.tensor([not poses or i in listed_poses for i in kept])
+    if poses:
+        boxes = {i: box for i, box in boxes.items() if i in row_of}
+        _thin(boxes, listing, parts["train"], pose_share, split_seed)
+    pose_of = settle(boxes, listing.sizes)
+    posed_N = torch.tensor([not poses or i in pose_of for i in kept])
     pose_N23 = torch.eye(2, 3).repeat(len(kept), 1, 1)
     pose_N23[~posed_N] = math.nan
-    for i, (pose, size) in listed_poses.items():
+    for i, (pose, size) in pose_of.items():
         pose_N23[row_of[i]] = torch.tensor(theta_of(pose, size))
     indices = {part: torch.tensor([row_of[i] for i in positions]) for part, positions in parts.items()}
     return Dataset(
@@ -148,7 +152,7 @@ def load_dataset(
         split_fingerprint=split_fingerprint,
         pose_N23=pose_N23,
         posed_N=posed_N,
-        poses_fingerprint=fingerprint_of(listed_poses, listing.keys) if poses else "",
+        poses_fingerprint=fingerprint_of(pose_of, listing.keys) if poses else "",
         num_skipped=len(entry.damaged),
         damage=damage,
     )
@@ -165,16 +169,8 @@ def _list(name: str, *, data_dir: Path | None, split_seed: int, cache_dir: Path)
     return _READERS[name](Path(data_dir).expanduser(), split_seed=split_seed, cache_dir=cache_dir)
 
 
-def _pose_of(
-    name: str,
-    listing: Listing,
-    parts: dict[str, list[int]],
-    kept: Container[int],
-    source: str,
-    share: float,
-    seed: int,
-) -> dict[int, tuple[Pose, Size]]:
-    """Position in the listing -> pose and image size, for those of `kept` that have one."""
+def _boxes(name: str, listing: Listing, source: str, share: float) -> dict[int, Annotation]:
+    """Position in the listing -> its box as `source` has it; nothing where all images are upright."""
     if not 0 < share <= 1:
         raise SettingError(f"pose share {share} is out of range; give a number above 0 and up to 1")
     if not source:
@@ -182,20 +178,20 @@ def _pose_of(
             raise SettingError(f"pose share {share} needs poses; name a file of boxes, or known")
         return {}
     if source != KNOWN:
-        rows = read_annotations(Path(source).expanduser())
-    elif listing.known_poses:
-        rows = list(listing.known_poses())
-    else:
+        return match(read_annotations(Path(source).expanduser()), listing.keys, source)
+    if listing.known_poses is None:
         raise DataError(f"dataset {name!r} knows no poses (clutter and tsrd do); name a file of boxes, or none")
-    matched = {i: row for i, row in match(rows, listing.keys, source).items() if i in kept}
-    trained = [i for i in parts["train"] if i in matched]
-    _, chosen = cut(trained, listing.keys, listing.labels, num=round(share * len(trained)), seed=seed)
+    return match(listing.known_poses(), listing.keys, source)
+
+
+def _thin(boxes: dict[int, Annotation], listing: Listing, train: list[int], share: float, seed: int) -> None:
+    """Remove the boxes of all but a share of the training images that have one."""
+    boxed = [i for i in train if i in boxes]
+    dropped, chosen = cut(boxed, listing.keys, listing.labels, num=round(share * len(boxed)), seed=seed)
     if len(chosen) < MIN_POSED:
-        raise DataError(
-            f"{source}: {len(chosen)} training images have a pose, at least {MIN_POSED} are needed; add some"
-        )
-    dropped = set(trained) - set(chosen)
-    return settle({i: row for i, row in matched.items() if i not in dropped}, listing.sizes)
+        raise DataError(f"{len(chosen)} training images have a pose, at least {MIN_POSED} are needed; add boxes")
+    for i in dropped:
+        del boxes[i]
 
 
 def _show(rows: Iterator[Row], name: str, num_images: int, progress: bool) -> Iterator[Row]:

@@ -107,7 +107,7 @@ def test_the_ink_lies_in_the_middle_of_its_box() -> None:
     for crop in _cut_out(images):
         ys, xs = np.nonzero(crop > 100)
         x1, x2, y1, y2 = xs.min() / 128, (xs.max() + 1) / 128, ys.min() / 128, (ys.max() + 1) / 128
-        assert abs(x1 + x2 - 1) < 0.08 and abs(y1 + y2 - 1) < 0.08
+        assert abs(x1 + x2 - 1) < 0.06 and abs(y1 + y2 - 1) < 0.06
         assert 0.8 < max(x2 - x1, y2 - y1) < 0.92
 
 
