@@ -50,12 +50,12 @@ def test_the_warp_cuts_out_what_pillow_turns_and_crops(size: tuple[int, int], de
     pose = Pose(x1=0.35 * width, y1=0.4 * height, x2=0.35 * width + 40, y2=0.4 * height + 24, degrees=degrees)
     expected = _by_pillow(image, pose, 128)
     gap = np.abs(_by_warp(image, theta_of(pose, size), 128) - expected).mean()
-    assert gap < 2
+    assert gap < 1
     mistakes = [theta_of(Pose(x1=pose.y1, y1=pose.x1, x2=pose.y2, y2=pose.x2, degrees=degrees), size)]
     if degrees:
         mistakes.append(theta_of(Pose(x1=pose.x1, y1=pose.y1, x2=pose.x2, y2=pose.y2, degrees=-degrees), size))
     for mistake in mistakes:
-        assert np.abs(_by_warp(image, mistake, 128) - expected).mean() > 3 * gap or size == (160, 160)
+        assert np.abs(_by_warp(image, mistake, 128) - expected).mean() > 5 * gap
 
 
 def test_the_whole_image_is_the_identity() -> None:
