@@ -5,7 +5,7 @@ from lstn_search.errors import DataError, did_you_mean
 __all__ = ["DATASET_NAMES", "FOLDER_PREFIX", "VIEW_NAMES", "check_name"]
 
 FOLDER_PREFIX = "folder:"
-DATASET_NAMES = ("caltech101", "cifar10", "tsrd", "glyphs", "folder:PATH")
+DATASET_NAMES = ("caltech101", "cifar10", "tsrd", "glyphs", "clutter", "folder:PATH")
 VIEW_NAMES = ("affine", "none")
 
 
