@@ -9,7 +9,7 @@ from lstn_search.spec.results import TrialResult
 
 DEATHS = "LSTN_TEST_DEATHS"
 """`NAME:N,...`: the worker is killed in the first N attempts at every job of this name."""
-FACTS = {
+FACTS: dict[str, object] = {
     "data": {"name": "none", "fingerprint": "0", "mean": [0.5] * 3, "std": [0.5] * 3},
     "device": "cpu",
     "precision": "fp32",
