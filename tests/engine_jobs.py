@@ -132,9 +132,9 @@ def nothing(setup: WorkerSetup, job: Job, say: Say, argument: str) -> Ended:
 
 
 def linger(setup: WorkerSetup, job: Job, say: Say, argument: str) -> Ended:
-    """Stay on a node of the Ray cluster until the file `go` is there."""
+    """Stay on a node of the Ray cluster until the file `go ARGUMENT` is there."""
     say(os.environ["NODE_NAME"])
-    while not (setup.folder / "go").exists():
+    while not (setup.folder / f"go {argument}").exists():
         time.sleep(0.01)
     return ok(setup, job, say, "")
 
