@@ -40,7 +40,7 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 
     def call(*args: str | Path, job: RunJob = pretend) -> tuple[int, str, str]:
         make = inline(tmp_path, job)
-        monkeypatch.setattr("lstn_search.api.start_workers", lambda task, ladder, folder, *_: make(task, folder))
+        monkeypatch.setattr(ls.EngineOptions, "start", lambda options, *what: make(*what))
         monkeypatch.setattr(sys, "argv", ["cli.py", "verify", *map(str, args)])
         with pytest.raises(SystemExit) as ended:
             main()
@@ -126,7 +126,7 @@ def test_folders_that_hold_nothing_to_verify(command: Command, made: Path, tmp_p
 
 def test_from_python(made: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make = inline(tmp_path)
-    monkeypatch.setattr("lstn_search.api.start_workers", lambda task, ladder, folder, *_: make(task, folder))
+    monkeypatch.setattr(ls.EngineOptions, "start", lambda options, *what: make(*what))
     found = ls.verify(ls.open_run(run), top=1, seeds=2)
     assert read_verification(run) == found
     with pytest.raises(ls.LstnError, match="top must be at least 1"):

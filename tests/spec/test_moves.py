@@ -148,9 +148,9 @@ def test_cheapest_is_the_minimum_of_all(name: str, sizes: tuple[int, int | None]
 @pytest.mark.parametrize("units", [[0, 1, 2, 3, 4, 5], [5]], ids=str)
 def test_cheapest_of_the_whole_space_takes_less_than_a_second(units: list[int]) -> None:
     space = Space(name="lstn", values={**LSTN.values, "units": tuple(units)})
-    start = time.perf_counter()
+    start = time.process_time()
     gflops, _ = space.cheapest(224, 64)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     rng = random.Random(0)
     archs = [space.expand(space.sample(rng)) for _ in range(300)]
     assert gflops <= min(cost(arch, 224).gflops for arch in archs if fits(arch, 64) and fits(arch, 224))
