@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import optuna
 from optuna.trial import FrozenTrial
 
+from lstn_search.errors import RunError, SettingError
+from lstn_search.runs.folder import RunFolder
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost
-from lstn_search.errors import RunError, SettingError
 from lstn_search.spec.results import Status, TrialResult
-from lstn_search.runs.folder import RunFolder
 from lstn_search.spec.settings import SearchSettings
 
 __all__ = [

@@ -17,9 +17,9 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from lstn_search.spec.arch import Arch
 from lstn_search.errors import RunError, SettingError
 from lstn_search.runs.lock import HOLDER, LOCK, FolderLock
+from lstn_search.spec.arch import Arch
 from lstn_search.spec.settings import SearchSettings
 
 __all__ = [

@@ -3,11 +3,11 @@
 import dataclasses
 from pathlib import Path
 
-from lstn_search.spec import pareto
 from lstn_search.errors import RunError, SettingError
-from lstn_search.spec.results import References
 from lstn_search.runs.entries import Entry, read_entries
 from lstn_search.runs.folder import RunFolder
+from lstn_search.spec import pareto
+from lstn_search.spec.results import References
 from lstn_search.spec.task import Task
 
 __all__ = ["Run", "front_of", "open_run"]
