@@ -32,6 +32,7 @@ from lstn_search.cli.options import (
     Workers,
     make_task,
 )
+from lstn_search.spec.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
 from lstn_search.spec.task import DEFAULT_BACKBONE
 
 if TYPE_CHECKING:
@@ -82,6 +83,9 @@ def search_command(
     budget_scope: Annotated[
         str, typer.Option(help="localizer, or stn: with grid generator and sampler.")
     ] = "localizer",
+    objectives: Annotated[
+        str, typer.Option(help=f"What the front is of, with commas; known: {', '.join(OBJECTIVES)}.")
+    ] = ",".join(DEFAULT_OBJECTIVES),
     view: ViewName = None,
     view_strength: ViewStrength = 1.0,
     protocol: ProtocolName = "recover",
@@ -126,6 +130,7 @@ def search_command(
         sampler=sampler,  # type: ignore[arg-type]
         budget_scope=budget_scope,  # type: ignore[arg-type]
         ladder=_ladder(loaded.ladder, ladder, eta),
+        objectives=tuple(name.strip() for name in objectives.split(",")),
         seed=seed,
     )
     options = EngineOptions(

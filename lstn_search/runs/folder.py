@@ -91,7 +91,7 @@ class RunFolder:
         return cls(path, manifest)
 
     def _check_same(self, settings: SearchSettings, *, resume: bool) -> None:
-        difference = _difference(self.manifest["settings"], settings.to_dict())
+        difference = _difference(self.settings, settings)
         if difference is not None:
             cure = "give the same settings to resume, or choose another --out"
             raise RunError(f"{self.path} was made with {difference}; {cure}")
@@ -175,24 +175,25 @@ def _is_as_good_as_empty(path: Path) -> bool:
     return all(entry.name in (LOCK, HOLDER, f".{MANIFEST}.tmp") for entry in path.iterdir())
 
 
-def _difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
+def _difference(old_settings: SearchSettings, new_settings: SearchSettings) -> str | None:
     """The first setting in which two runs differ, in words: `batch size 64, not 32`.
 
     Where the data lies is not compared: what is in it is (see the driver).
     """
-    old, new = _flat(old), _flat(new)
-    if old.pop("space_digest", None) != new.pop("space_digest") and old["space_name"] == new["space_name"]:
+    old, new = _flat(old_settings.to_dict()), _flat(new_settings.to_dict())
+    if old.pop("space_digest") != new.pop("space_digest") and old["space_name"] == new["space_name"]:
         return f"other choices or seed points in space {new['space_name']!r}"
     for name in new:
-        if name != "data_dir" and old.get(name) != new[name]:
-            return f"{name.replace('_', ' ')} {old.get(name)!r}, not {new[name]!r}"
+        if name != "data_dir" and old[name] != new[name]:
+            return f"{name.replace('_', ' ')} {old[name]!r}, not {new[name]!r}"
     return None
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
     task: dict[str, Any] = settings["task"]
     ladder = {"ladder": ",".join(map(str, settings["ladder"]["epochs"])), "eta": settings["ladder"]["eta"]}
-    return task | {name: value for name, value in settings.items() if name not in ("task", "ladder")} | ladder
+    flat = {name: value for name, value in settings.items() if name not in ("task", "ladder")}
+    return task | flat | ladder | {"objectives": ",".join(settings["objectives"])}
 
 
 def _without_password(url: str) -> str:

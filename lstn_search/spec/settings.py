@@ -8,6 +8,7 @@ from lstn_search.errors import BudgetError, SettingError, did_you_mean
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost, transformer_cost
 from lstn_search.spec.ladder import Ladder
+from lstn_search.spec.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, Objective, check_objectives
 from lstn_search.spec.space import Space
 from lstn_search.spec.task import Task
 
@@ -32,12 +33,15 @@ class SearchSettings:
     """stn adds the grid generator and the sampler to what the budget limits."""
     ladder: Ladder = dataclasses.field(default_factory=Ladder)
     """How far architectures climb. The paper's protocol has a single rung, the whole training."""
+    objectives: tuple[str, ...] = DEFAULT_OBJECTIVES
+    """accuracy, then one or more costs: what the front is of. The budget is of GFLOPs in any case."""
     seed: int = 0
     """Of the sampler; the task has its own."""
 
     def __post_init__(self) -> None:
         if self.task.protocol == "paper":
             object.__setattr__(self, "ladder", Ladder(epochs=()))
+        check_objectives(self.objectives)
         budget = self.budget_gflops
         if not (isinstance(budget, int | float) and math.isfinite(budget) and budget > 0):
             raise BudgetError(f"the budget must be a positive number of GFLOPs, got {budget!r}; try 0.03")
@@ -45,6 +49,11 @@ class SearchSettings:
             value, known = getattr(self, name), get_args(kind)
             if value not in known:
                 raise SettingError(f"unknown {name.replace('_', ' ')} {value!r}; {did_you_mean(value, known)}")
+
+    @property
+    def costs(self) -> tuple[Objective, ...]:
+        """The objectives besides accuracy."""
+        return tuple(OBJECTIVES[name] for name in self.objectives[1:])
 
     @property
     def overhead_gflops(self) -> float:
@@ -57,13 +66,15 @@ class SearchSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """Every setting, as JSON types."""
-        return {**dataclasses.asdict(self), "ladder": {"epochs": list(self.ladder.epochs), "eta": self.ladder.eta}}
+        ladder = {"epochs": list(self.ladder.epochs), "eta": self.ladder.eta}
+        return {**dataclasses.asdict(self), "ladder": ladder, "objectives": list(self.objectives)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "SearchSettings":
-        """Read what `to_dict` wrote."""
+        """Read what `to_dict` wrote, also before it wrote objectives."""
         ladder = Ladder(epochs=tuple(data["ladder"]["epochs"]), eta=data["ladder"]["eta"])
-        return cls(**{**data, "task": Task.from_dict(data["task"]), "ladder": ladder})
+        objectives = tuple(data.get("objectives", DEFAULT_OBJECTIVES))
+        return cls(**{**data, "task": Task.from_dict(data["task"]), "ladder": ladder, "objectives": objectives})
 
 
 def check_budget(settings: SearchSettings, space: Space) -> None:

@@ -117,6 +117,14 @@ def test_other_settings_are_refused_and_the_first_is_named(
     assert (tmp_path / "manifest.json").read_bytes() == before
 
 
+def test_a_run_from_before_there_were_objectives_goes_on(settings: SearchSettings, tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, settings)
+    old = {name: value for name, value in folder.manifest["settings"].items() if name != "objectives"}
+    folder.write_manifest(settings=old)
+    assert RunFolder.open(tmp_path).settings == settings
+    assert make_folder(tmp_path, settings, resume=True).manifest["settings"] == settings.to_dict()
+
+
 def test_data_may_have_moved(settings: SearchSettings, tmp_path: Path) -> None:
     task = Task(dataset="caltech101", data_dir="/old")
     make_folder(tmp_path, dataclasses.replace(settings, task=task))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lstn_search.errors import LstnError
 from lstn_search.spec.ladder import Ladder
+from lstn_search.spec.objectives import DEFAULT_OBJECTIVES
 from lstn_search.spec.space import load_space
 from lstn_search.spec.task import Task
 
@@ -92,6 +93,8 @@ def _search_words(settings: "SearchSettings", num_trials: int, storage: str | No
     given |= {"trials": num_trials, "sampler": settings.sampler}
     if settings.budget_scope != "localizer":
         given["budget_scope"] = settings.budget_scope
+    if settings.objectives != DEFAULT_OBJECTIVES:
+        given["objectives"] = ",".join(settings.objectives)
     if storage:
         given["storage"] = storage
         notes.append("The database's password is not recorded.")
