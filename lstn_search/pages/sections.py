@@ -55,7 +55,8 @@ def front_section(info: FrontInfo, headline: HeadlineInfo, commands: CommandsInf
     if headline.control is None:
         missing.append(Missing(what="Control and oracle have not been trained.", command=commands.resume.line))
     alt = (
-        f"Accuracy against GFLOPs, a point an architecture, coloured by joint epochs; the budget is a line. {sentence}"
+        f"Accuracy against {info.cost.heading}, a point an architecture, coloured by joint epochs; the budget is a "
+        f"line. {sentence}"
     )
     picture = draw_picture("front", alt, lambda palette: front_figure(info, palette, width=7.2, height=5.4), folder)
     caption = "The front, cheapest first; then seed points, control and oracle"

@@ -44,8 +44,8 @@ def plain_ranks(points: list[Point]) -> list[int]:
 
 def plain_order(points: list[Point]) -> list[int]:
     """The definition: by rank, within a rank by hypervolume contribution, then the cheaper, then by number."""
-    ranks = plain_ranks(points)
     maximise = [True] + [False] * (len(points[0]) - 1)
+    ranks = moocore.pareto_rank(points, maximise=maximise)
     gains: dict[int, float] = {}
     for rank in set(ranks):
         members = [i for i, other in enumerate(ranks) if other == rank]
