@@ -34,6 +34,7 @@ OBJECTIVES = {
     for row in (
         Objective(name="accuracy", heading="accuracy", format=".1f", is_cost=False),
         Objective(name="gflops", heading="GFLOPs", format="g"),
+        Objective(name="params", heading="params", format=",.0f"),
     )
 }
 DEFAULT_OBJECTIVES = ("accuracy", "gflops")

@@ -36,6 +36,7 @@ def test_a_budget_is_a_positive_number(space: Space, budget: Any) -> None:
         ({"sampler": "tep"}, "unknown sampler 'tep'; did you mean 'tpe'?"),
         ({"sampler": "grid"}, "unknown sampler 'grid'; known: evolution, nsga2, random, tpe"),
         ({"objectives": ("accuracy", "glfops")}, "unknown objective 'glfops'; did you mean 'gflops'?"),
+        ({"objectives": ("accuracy", "prams")}, "unknown objective 'prams'; did you mean 'params'?"),
         ({"objectives": ("accuracy",)}, f"objectives 'accuracy' {NOT_OBJECTIVES}"),
         ({"objectives": ()}, f"objectives '' {NOT_OBJECTIVES}"),
         ({"objectives": ("gflops", "accuracy")}, f"objectives 'gflops,accuracy' {NOT_OBJECTIVES}"),
