@@ -44,6 +44,8 @@ def options(
             default = None if place else inspect.Parameter.empty
         elif "paper" in known.elsewhere:
             shown = f"{default}; paper: {known.elsewhere['paper']}"
+        if isinstance(default, tuple):
+            default = ",".join(default)
         option = typer.Option(
             option_name(field.name),
             help=(words or {}).get(field.name, known.help),
@@ -52,7 +54,8 @@ def options(
             parser=_expanded if known.is_path else None,
             metavar="<path>" if known.is_path else None,
         )
-        kind = plain_type(field) if default is not None else plain_type(field) | None
+        kind = str if isinstance(default, str) else plain_type(field)
+        kind = kind | None if default is None else kind
         parameters.append(_keyword(field.name, Annotated[kind, option], default))
     return parameters
 

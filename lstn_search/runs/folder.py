@@ -201,7 +201,8 @@ def _difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
     task: dict[str, Any] = settings["task"]
     ladder = {"ladder": ",".join(map(str, settings["ladder"]["epochs"])), "eta": settings["ladder"]["eta"]}
-    return task | {name: value for name, value in settings.items() if name not in ("task", "ladder")} | ladder
+    flat = {name: value for name, value in settings.items() if name not in ("task", "ladder")}
+    return task | flat | ladder | {"objectives": ",".join(settings["objectives"])}
 
 
 def _without_password(url: str) -> str:

@@ -9,6 +9,7 @@ from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost, transformer_cost
 from lstn_search.spec.fields import DATA, SEARCH, check, setting
 from lstn_search.spec.ladder import Ladder
+from lstn_search.spec.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, Objective, check_objectives
 from lstn_search.spec.space import Space
 from lstn_search.spec.task import Task
 
@@ -45,12 +46,26 @@ class SearchSettings:
     )
     ladder: Ladder = dataclasses.field(default_factory=Ladder)
     """How far architectures climb. The paper's protocol has a single rung, the whole training."""
+    objectives: tuple[str, ...] = setting(
+        DEFAULT_OBJECTIVES,
+        help="What the front is of: accuracy, then one or more costs (gflops, params), with commas.",
+        panel=SEARCH,
+        checked_by=check_objectives,
+    )
+    """The budget is of GFLOPs in any case."""
     seed: int = setting(0, help="Of the sampler; the task has its own.", panel=DATA, is_option=False)
 
     def __post_init__(self) -> None:
         if self.task.protocol == "paper":
             object.__setattr__(self, "ladder", Ladder(epochs=()))
+        if isinstance(self.objectives, str):  # as on the command line
+            object.__setattr__(self, "objectives", tuple(name.strip() for name in self.objectives.split(",")))
         check(self)
+
+    @property
+    def costs(self) -> tuple[Objective, ...]:
+        """The objectives besides accuracy."""
+        return tuple(OBJECTIVES[name] for name in self.objectives[1:])
 
     @property
     def overhead_gflops(self) -> float:
@@ -63,13 +78,15 @@ class SearchSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """Every setting, as JSON types."""
-        return {**dataclasses.asdict(self), "ladder": {"epochs": list(self.ladder.epochs), "eta": self.ladder.eta}}
+        ladder = {"epochs": list(self.ladder.epochs), "eta": self.ladder.eta}
+        return {**dataclasses.asdict(self), "ladder": ladder, "objectives": list(self.objectives)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "SearchSettings":
-        """Read what `to_dict` wrote."""
+        """Read what `to_dict` wrote, also before it wrote objectives."""
         ladder = Ladder(epochs=tuple(data["ladder"]["epochs"]), eta=data["ladder"]["eta"])
-        return cls(**{**data, "task": Task.from_dict(data["task"]), "ladder": ladder})
+        objectives = tuple(data.get("objectives", DEFAULT_OBJECTIVES))
+        return cls(**{**data, "task": Task.from_dict(data["task"]), "ladder": ladder, "objectives": objectives})
 
 
 def check_budget(settings: SearchSettings, space: Space) -> None:

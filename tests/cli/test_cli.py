@@ -67,6 +67,11 @@ def search(*args: str, dataset: str = "glyphs", budget: str = "0.03") -> list[st
         (search("--space", "lsnt"), "search space 'lsnt' is unknown; did you mean 'lstn'?"),
         (search("--space", "nowhere.toml"), "nowhere.toml: cannot be read"),
         (search("--sampler", "nsga"), "unknown sampler 'nsga'; did you mean 'nsga2'?"),
+        (search("--objectives", "accuracy,prams"), "unknown objective 'prams'; did you mean 'params'?"),
+        (
+            search("--objectives", "gflops"),
+            "objectives 'gflops' are not accuracy and then one or more costs, each once",
+        ),
         (search("--budget-scope", "all"), "unknown budget scope 'all'; known: localizer, stn"),
         (search("--view", "afine"), "'afine'; did you mean 'affine'?"),
         (search("--protocol", "papr"), "unknown protocol 'papr'; did you mean 'paper'?"),

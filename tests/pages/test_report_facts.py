@@ -165,6 +165,30 @@ def staircase(points: list[pareto.Point], reference: pareto.Point) -> float:
     return sum((accuracy - reference[0]) * (edges[i + 1] - edges[i]) for i, (accuracy, _) in enumerate(points))
 
 
+def volume(points: list[pareto.Point], reference: pareto.Point) -> float:
+    """In slabs of the last cost: what the others span over each, of all that is affordable there."""
+    if len(reference) == 1:
+        return max([accuracy - reference[0] for (accuracy,) in points], default=0.0)
+    edges = sorted({point[-1] for point in points} | {reference[-1]})
+    return sum(
+        (high - low) * volume([point[:-1] for point in points if point[-1] <= low], reference[:-1])
+        for low, high in itertools.pairwise(edges)
+    )
+
+
+def test_with_parameters_as_an_objective_the_hypervolume_is_a_volume(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", objectives=("accuracy", "gflops", "params"))
+    info = growth_info(run, read_history(run))
+    most = max(entry.candidate.params for entry in run.entries)
+    assert info.reference == (42.0, BUDGET_GFLOPS, pytest.approx(1.1 * most))
+    points: list[pareto.Point] = [(e.accuracy, e.candidate.gflops, float(e.candidate.params)) for e in run.front]
+    assert info.points[-1].hypervolume == pytest.approx(volume(points, info.reference), rel=1e-9)
+    assert info.points[-1].num_on_front == len(points)
+    assert info.height(info.points[-1].hypervolume) * BUDGET_GFLOPS * 1.1 * most == pytest.approx(
+        info.points[-1].hypervolume
+    )
+
+
 def test_the_curve_is_the_front_of_every_beginning(run: Run, history: History, told: pd.DataFrame) -> None:
     """Against a front that is computed anew, from the raw rows, after each rung."""
     info = growth_info(run, history)

@@ -103,6 +103,7 @@ def test_resume_also_begins(settings: SearchSettings, tmp_path: Path) -> None:
         ({"space_digest": "0", "space_name": "lstn"}, {}, "space name 'small', not 'lstn'"),
         ({"seed": 1}, {"seed": 1}, "seed 0, not 1"),
         ({"ladder": Ladder(epochs=(1, 2))}, {}, "ladder '2,6,18', not '1,2'"),
+        ({"objectives": ("accuracy", "params")}, {}, "objectives 'accuracy,gflops', not 'accuracy,params'"),
         ({"ladder": Ladder(eta=2)}, {}, "eta 3, not 2"),
     ],
     ids=lambda value: None if isinstance(value, dict) else value,
@@ -115,6 +116,14 @@ def test_other_settings_are_refused_and_the_first_is_named(
     other = dataclasses.replace(settings, task=dataclasses.replace(settings.task, **task_changes), **changes)
     assert f"was made with {message}; give the same settings" in refusal(tmp_path, other, resume=resume)
     assert (tmp_path / "manifest.json").read_bytes() == before
+
+
+def test_a_run_from_before_there_were_objectives_goes_on(settings: SearchSettings, tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, settings)
+    old = {name: value for name, value in folder.manifest["settings"].items() if name != "objectives"}
+    folder.write_manifest(settings=old)
+    assert RunFolder.open(tmp_path).settings == settings
+    assert make_folder(tmp_path, settings, resume=True).manifest["settings"] == settings.to_dict()
 
 
 def test_data_may_have_moved(settings: SearchSettings, tmp_path: Path) -> None:

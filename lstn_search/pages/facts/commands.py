@@ -86,6 +86,7 @@ def _search_words(settings: "SearchSettings", num_trials: int, storage: str | No
     if storage:
         given["storage"] = storage
         notes.append("The database's password is not recorded.")
+    given |= {name: ",".join(value) for name, value in given.items() if isinstance(value, tuple)}
     words = [word for name, value in given.items() for word in (option_name(name), str(value))]
     if hidden:
         notes.append(f"Set from Python, no option of the command line: {', '.join(hidden)}.")
