@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from lstn_search.jobs.launch import EngineOptions
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.ladder import Ladder
+from lstn_search.spec.objectives import DEFAULT_OBJECTIVES
 from lstn_search.spec.settings import BudgetScope, SamplerName, SearchSettings
 from lstn_search.spec.space import Space
 from lstn_search.spec.task import Task
@@ -43,6 +44,7 @@ def search(
     sampler: SamplerName = "tpe",
     budget_scope: BudgetScope = "localizer",
     ladder: Ladder | None = None,
+    objectives: Sequence[str] = DEFAULT_OBJECTIVES,
     engine: EngineOptions = DEFAULT_ENGINE,
     retries: int = 1,
     storage: str | None = None,
@@ -68,6 +70,7 @@ def search(
         sampler=sampler,
         budget_scope=budget_scope,
         ladder=ladder or space.ladder,
+        objectives=tuple(objectives),
         seed=task.seed,
     )
     return run_search(

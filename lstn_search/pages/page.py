@@ -119,7 +119,9 @@ def _sections(
     from lstn_search.pages import record_sections, sections
     from lstn_search.ranking.facts import fidelity_info
 
-    yield sections.front_section(front_info(run, error_bars(verification)), headline, commands, pictures)
+    yield sections.front_section(
+        front_info(run, error_bars(verification, run.folder.settings.costs[0])), headline, commands, pictures
+    )
     yield sections.verified_section(verification, run, pictures)
     yield sections.growth_section(growth_info(run, history), pictures)
     yield sections.architecture_section(run, headline, pictures)

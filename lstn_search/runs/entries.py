@@ -49,6 +49,8 @@ class Candidate:
     """At the deployment size, like the two below."""
     macs: int
     gflops: float
+    costs: tuple[float, ...]
+    """Those of the above that are objectives of the search, in their order."""
     over_budget: bool
     """True only for seed points: they are trained as references whatever they cost."""
 
@@ -83,6 +85,11 @@ class Entry:
     def accuracy(self) -> float:
         """Validation accuracy under the view at the highest rung, in percent; 0 when nothing was measured."""
         return self.result.accuracy or 0.0
+
+    @property
+    def point(self) -> tuple[float, ...]:
+        """(accuracy, costs): the objectives of the search, as `lstn_search.spec.pareto` takes them."""
+        return (self.accuracy, *self.candidate.costs)
 
     @property
     def seconds(self) -> float:
@@ -180,6 +187,7 @@ def make_candidate(settings: SearchSettings, number: int, name: str, arch: Arch,
         params=facts.params,
         macs=facts.macs,
         gflops=facts.gflops,
+        costs=tuple(float(getattr(facts, cost.name)) for cost in settings.costs),
         over_budget=settings.violation(arch) > 0,
     )
 

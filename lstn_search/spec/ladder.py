@@ -5,7 +5,7 @@
 
 Promotion is asynchronous, as in ASHA (Li et al. 2020): whenever a worker is free, the best not yet promoted
 architecture among the top 1/eta of a rung climbs; if there is none, a new architecture starts. "Best" is by constrained
-non-dominated rank of (score, GFLOPs), and within a rank by what an architecture adds to the hypervolume, so what climbs
+non-dominated rank of (score, costs), and within a rank by what an architecture adds to the hypervolume, so what climbs
 is the front and not one corner of it. Dead, failed and over-budget architectures do not climb. Seed points always do.
 """
 

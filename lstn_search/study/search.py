@@ -155,7 +155,7 @@ class Search:
         self.candidates[candidate.name] = candidate
         self.schedule.start(
             candidate.number,
-            gflops=candidate.gflops,
+            costs=candidate.costs,
             is_seed=candidate.is_seed,
             on_offer=not candidate.over_budget,
         )

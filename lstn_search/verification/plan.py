@@ -48,8 +48,6 @@ class Plan:
     num_val: int
     """Images, like the next."""
     num_test: int
-    fingerprint: str
-    """Of the images that the search saw."""
     command: str
     """That asks for the same again."""
 
@@ -102,7 +100,6 @@ def make_plan(
         budget_gflops=settings.budget_gflops,
         num_val=images["val"],
         num_test=images["test"],
-        fingerprint=images["fingerprint"],
         command=f"python cli.py verify {shlex.quote(str(run.folder.path))} --top {top} --seeds {seeds}{given}",
     )
 

@@ -15,7 +15,7 @@ from torch import nn
 
 import lstn_search as ls
 from lstn_search.errors import CheckpointError, DataError, SettingError
-from lstn_search.nets.localizer import IDENTITY, Localizer
+from lstn_search.nets.localizer import Localizer
 from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifier
 from lstn_search.pictures.before_after import (
     STEPS_BETWEEN,
@@ -56,7 +56,7 @@ def halved(localizer: nn.Module) -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def turning(bench: Workbench, warm: Warm) -> Trained:
     """A localizer that turns everything alike, before the warm classifier; its snapshots lead there."""
-    half_way = tuple((a + b) / 2 for a, b in zip(TURNED, IDENTITY, strict=True))
+    half_way = tuple((a + b) / 2 for a, b in zip(TURNED, (1, 0, 0, 0, 1, 0), strict=True))
     return Trained(
         name="turning",
         source="nowhere",

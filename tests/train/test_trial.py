@@ -304,7 +304,7 @@ def test_the_paper_trains_from_scratch_at_a_constant_rate_without_averaging(
     monkeypatch.setattr(JointTraining, "run_epoch", run_epoch)
     result, _ = run_trial(paper, ARCH, None)
     (training,) = trainings
-    assert training.averaged is None
+    assert training.evaluated is training.model
     assert isinstance(training.optimizer, torch.optim.Adam)
     assert all(group["betas"] == (0.9, 0.999) for group in training.optimizer.param_groups)
     assert rates == {1e-3}

@@ -10,9 +10,10 @@ import torch
 from small_training import ARCH, IMAGES, OTHER_ARCH, SIZE_PX, run_trial, small_task, state_of
 from torch import nn
 
-from lstn_search.data.views import View, corner_error_px, invert
+from lstn_search.data.views import View
 from lstn_search.errors import BackboneError, SettingError
 from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifier, warp
+from lstn_search.nets.warps import corner_error_px, invert
 from lstn_search.spec.seeding import seed_of
 from lstn_search.train.recovery import recover
 from lstn_search.train.trial import build_localizer

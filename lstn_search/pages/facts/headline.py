@@ -5,6 +5,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from lstn_search.spec.arch import Arch
+from lstn_search.spec.objectives import front_name
 from lstn_search.spec.results import TrialResult
 from lstn_search.spec.space import load_space
 
@@ -51,6 +52,8 @@ class HeadlineInfo:
     oracle: Standing | None
     front: tuple[Standing, ...]
     """Cheapest first."""
+    front_name: str
+    """`front`, or `front of` what it is of where that is not accuracy and GFLOPs."""
     seeds: tuple[Standing, ...]
     """Seed points that are not on the front, cheapest first."""
     budget_gflops: float
@@ -120,7 +123,7 @@ def headline_info(run: "Run") -> HeadlineInfo:
     settings, manifest = run.folder.settings, run.folder.manifest
     front = run.front
     digest = lstn_arch().digest
-    best = front[-1] if front else None
+    best = run.best
     lstn = next((entry for entry in run.entries if entry.candidate.arch.digest == digest), None)
     on_front = {entry.candidate.number for entry in front}
     seeds = [e for e in run.entries if e.candidate.is_seed and e.candidate.number not in on_front]
@@ -131,6 +134,7 @@ def headline_info(run: "Run") -> HeadlineInfo:
         control=_reference(run, run.references.control, rung, "control"),
         oracle=None if run.task.view == "none" else _reference(run, run.references.oracle, rung, "oracle"),
         front=tuple(_standing(run, entry, "front") for entry in front),
+        front_name=front_name(settings.objectives),
         seeds=tuple(_standing(run, e, "seed point") for e in sorted(seeds, key=lambda e: e.candidate.gflops)),
         budget_gflops=settings.budget_gflops - settings.overhead_gflops,
         image_size=run.task.image_size,
