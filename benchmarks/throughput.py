@@ -29,11 +29,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from lstn_search.data.cache import default_cache_dir
-from lstn_search.data.views import invert
 from lstn_search.jobs.base import Ended, Job, WorkerSetup
 from lstn_search.jobs.launch import run_job
 from lstn_search.jobs.local import KEEP_MEMORY, LocalEngine
 from lstn_search.jobs.work import prepare
+from lstn_search.nets.warps import invert
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost, fits
 from lstn_search.spec.ladder import Ladder

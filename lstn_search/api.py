@@ -96,16 +96,16 @@ def train(
 ) -> "TrialResult":
     """Train one architecture up to a rung of the ladder, in this process: for a loop of your own.
 
-    Rung 0 is recover. With a folder for `checkpoints` the next call, for a higher rung, goes on from where this one
-    stopped; without one it starts again. A diverged training is a result with the status `failed`. Raises LstnError on
-    bad input.
+    Rung 0 is recover (paper's protocol: the whole training, and the only rung). With a folder for `checkpoints`, of
+    this task and ladder alone, the next call, for a higher rung, goes on from where this one stopped; without one it
+    starts again. A diverged training is a result with the status `failed`. Raises LstnError on bad input.
     """
     import tempfile
 
     from lstn_search.data.cache import default_cache_dir
     from lstn_search.jobs.work import climb, prepared_task
 
-    ladder = ladder or Ladder()
+    ladder = Ladder(epochs=()) if task.protocol == "paper" else ladder or Ladder()
     ladder.check_rung(rung)
     prepared = prepared_task(task, Path(cache_dir).expanduser() if cache_dir else default_cache_dir(), on_stage)
     if checkpoints is not None:

@@ -117,7 +117,8 @@ def _cost_table(name: str, arch: Arch, total: Cost) -> "Table":
 def _words(row: LayerCost, arch: Arch) -> str:
     """A row in words, with what stands behind it: `conv 3x3, stride 2, pad 1, BN, ReLU`."""
     if row.number == 0:
-        return {"head.pool": "average-pool", "head.hidden": "linear, ReLU", "head.theta": "linear to theta"}[row.name]
+        last = f"linear to theta, {arch.head.warp}"
+        return {"head.pool": "average-pool", "head.hidden": "linear, ReLU"}.get(row.name, last)
     layer = arch.layers[row.number - 1]
     if row.kind == "conv":
         depthwise = layer.groups > 1 and layer.groups == row.in_shape[0]

@@ -6,6 +6,7 @@ checkpoint that is lost or damaged is made again, from recover on: that costs ti
 """
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from lstn_search.train.trial import start_trial
 __all__ = ["climb", "prepared_task", "run_job"]
 
 Say = Callable[[str], None]
+
+_log = logging.getLogger(__name__)
 
 _prepared: dict[tuple[Any, ...], Prepared] = {}
 """This process's task: made ready by its first job, used by all."""
@@ -52,7 +55,10 @@ def run_job(setup: WorkerSetup, job: Job, say: Say) -> Ended:
 
 
 def climb(prepared: Prepared, arch: Arch, ladder: Ladder, rung: int, folder: Path, say: Say) -> TrialResult:
-    """Take `arch` up to `rung` of the ladder, from the rung below; a checkpoint stays in `folder`."""
+    """Take `arch` up to `rung` of the ladder; a checkpoint stays in `folder`.
+
+    It goes on from the checkpoint of the rung below, which is made first where there is none that can be used.
+    """
     trial = start_trial(prepared, arch, on_stage=say)
     if rung == 0:
         result = trial.begin()
@@ -60,8 +66,9 @@ def climb(prepared: Prepared, arch: Arch, ladder: Ladder, rung: int, folder: Pat
         below = checkpoint_file(folder, arch, rung - 1)
         try:
             state = load_checkpoint(below, device=prepared.bench.device)
-        except CheckpointError as error:
-            print(f"{error}\nclimbing rung {rung - 1} again")  # to the worker's log
+        except CheckpointError:
+            if below.exists():
+                _log.warning("%s cannot be used: rung %d is climbed again", below, rung - 1)
             again = climb(prepared, arch, ladder, rung - 1, folder, say)
             if again.status == "failed":
                 return again

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from lstn_search.pictures.palette import Palette
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost
+from lstn_search.spec.warp_families import DEFAULT_WARP, WARP_FAMILIES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,14 +78,15 @@ def summary(arch: Arch) -> str:
             groups = f"g{layer.groups}" if layer.groups > 1 else ""
             parts.append(f"{layer.kernel}{stride}-{layer.out_channels}{groups}{pool}")
         channels = layer.out_channels
-    head = "flatten" if arch.head.pool_to is None else f"pool {arch.head.pool_to}"
-    return f"{' '.join(parts)} | {head}{f', {arch.head.hidden}' if arch.head.hidden else ''}"
+    head = ["flatten" if arch.head.pool_to is None else f"pool {arch.head.pool_to}"]
+    head += [str(arch.head.hidden)] * (arch.head.hidden > 0) + [arch.head.warp] * (arch.head.warp != DEFAULT_WARP)
+    return f"{' '.join(parts)} | {', '.join(head)}"
 
 
 def _words(arch: Arch, name: str, kind: str, number: int, in_shape: tuple[int, ...]) -> str:
     if number == 0:
-        hidden = "linear, ReLU" if name == "head.hidden" else "linear: the six numbers of theta"
-        return "average-pool" if kind == "avg-pool" else hidden
+        last = f"linear: {len(WARP_FAMILIES[arch.head.warp].params)} numbers, {arch.head.warp}"
+        return {"head.pool": "average-pool", "head.hidden": "linear, ReLU"}.get(name, last)
     layer = arch.layers[number - 1]
     after = [["BN"] if layer.norm == "conv-bn-act" else [], ["ReLU"] if layer.act == "relu" else [],
              ["BN"] if layer.norm == "conv-act-bn" else []]  # fmt: skip

@@ -18,7 +18,6 @@ from lstn_search.data.dataset import Dataset
 from lstn_search.data.files import decode_files, images_below
 from lstn_search.data.views import View
 from lstn_search.errors import CheckpointError, DataError, SettingError
-from lstn_search.nets.localizer import IDENTITY
 from lstn_search.nets.transformer import warp
 from lstn_search.pictures.before_after_drawing import check_suffix, draw_picture, write_film, write_picture
 from lstn_search.pictures.sightings import BeforeAfterInfo, Guess, Pixels, ShownImage, Sighting
@@ -130,7 +129,7 @@ def film_info(
         )
     stage = _Stage(trained, dataset, pictures, num_views=num_views, seed=seed)
     num = len(stage.x_BCHW)
-    before_B23 = torch.tensor(IDENTITY).view(1, 2, 3).expand(num, 2, 3)
+    before_B23 = torch.eye(2, 3).expand(num, 2, 3)
     film = [stage.info(before_B23, caption="untrained: the identity")]
     for snapshot in trained.snapshots:
         after_B23 = trained.localizer_at(snapshot)(stage.x_BCHW)

@@ -181,9 +181,9 @@ def _file(run: Run, candidate: Candidate, rung: int) -> Path:
 
 
 def _header(run: Run, candidate: Candidate, rung: int) -> dict[str, Any]:
-    """What a kept result depends on; where it was trained is not part of it."""
+    """What a kept result depends on."""
     settings = run.folder.settings
-    task = {name: value for name, value in _task(run).to_dict().items() if name not in ("data_dir", "device")}
+    task = _task(run).compared("deployment")
     return {"arch": candidate.arch.digest, "rung": rung, "epochs": list(settings.ladder.epochs), "task": task}
 
 

@@ -54,11 +54,11 @@ def load_trained(file: Path, arch: Arch, image_size: int) -> tuple[Localizer, di
 def split_trained(
     trained: Mapping[str, torch.Tensor], arch: Arch, image_size: int
 ) -> tuple[Localizer, dict[str, torch.Tensor]]:
-    """The localizer, on the CPU in eval mode, and the weights of its classifier, from the weights of both."""
+    """The localizer in eval mode and the weights of its classifier, both on the CPU, from the weights of both."""
     parts: dict[str, dict[str, torch.Tensor]] = {"transformer.localizer.": {}, "backbone.": {}}
     for name, tensor in trained.items():
         prefix = next(prefix for prefix in parts if name.startswith(prefix))
-        parts[prefix][name.removeprefix(prefix)] = tensor
+        parts[prefix][name.removeprefix(prefix)] = tensor.cpu()
     localizer = Localizer(arch, image_size)
     localizer.load_state_dict(parts["transformer.localizer."])
     return localizer.eval(), parts["backbone."]

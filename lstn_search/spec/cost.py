@@ -9,7 +9,8 @@ One rule a kind of layer, on shapes only. With a map of `C x H x W` at the layer
     ReLU, max- and average-pool   none                         none                            none
 
 This is the convention of the paper: it gives its Table 9. One multiply-accumulate counts as one FLOP. *Not* counted:
-ReLU, pooling, the biases of the linear layers, and the grid generator and sampler, which `transformer_cost` reports.
+ReLU, pooling, the biases of the linear layers, the step from a warp's parameters to its matrix (it copies), and the
+grid generator and sampler, which `transformer_cost` reports.
 """
 
 import dataclasses
@@ -19,6 +20,7 @@ from typing import Any, Literal, NamedTuple
 
 from lstn_search.errors import ArchError, SettingError
 from lstn_search.spec.arch import Arch, Head, Layer
+from lstn_search.spec.warp_families import WARP_FAMILIES
 
 __all__ = [
     "Cost",
@@ -33,8 +35,6 @@ __all__ = [
 ]
 
 Kind = Literal["conv", "max-pool", "avg-pool", "linear"]
-
-NUM_THETA = 6
 
 
 class LayerCost(NamedTuple):
@@ -208,7 +208,7 @@ def layer_costs(layers: tuple[Layer, ...], *, in_channels: int, image_size: int)
 def head_costs(
     head: Head, shape: tuple[int, ...], *, image_size: int, receptive_field: int = 1, jump: int = 1
 ) -> list[LayerCost]:
-    """The rows of a head on a map of `shape` (C, H, W): [average-pool], [hidden linear layer], linear to theta."""
+    """The rows of a head on a map of `shape` (C, H, W): [average-pool], [hidden linear layer], linear to the warp."""
     rows: list[LayerCost] = []
     channels, size, _ = shape
     field = receptive_field
@@ -231,7 +231,7 @@ def head_costs(
     if head.hidden:
         rows.append(_linear("head.hidden", features, head.hidden, field))
         features = head.hidden
-    rows.append(_linear("head.theta", features, NUM_THETA, field))
+    rows.append(_linear("head.theta", features, len(WARP_FAMILIES[head.warp].params), field))
     return rows
 
 

@@ -10,6 +10,7 @@ from lstn_search.errors import ArchError, SpaceError
 from lstn_search.spec.arch import Arch, Head, Layer
 from lstn_search.spec.choices import FLATTEN, IMAGE_CHANNELS, Choices, Value, block_layers, expand, field_of
 from lstn_search.spec.cost import check_image_size, cost, head_costs, layer_costs
+from lstn_search.spec.warp_families import DEFAULT_WARP, WARP_FAMILIES
 
 if TYPE_CHECKING:
     from lstn_search.spec.space import Space
@@ -74,6 +75,7 @@ def _neighbours(space: "Space", choices: Mapping[str, Value]) -> Iterator[tuple[
 
 
 _WORDS = {"none": 0, "conv-act-bn": 1, "conv-bn-act": 2, "separable": 0, "plain": 1, "bottleneck": 2, FLATTEN: math.inf}
+_WORDS |= {name: len(family.params) for name, family in WARP_FAMILIES.items()}
 """Words among numbers, from light to heavy: "flatten" is the largest pooled size."""
 
 
@@ -128,7 +130,7 @@ _SMALLER_MAPS = {
     "unit.padded": -1,
 }
 _LARGER_MAPS = {field: -direction for field, direction in _SMALLER_MAPS.items()}
-_LIGHTER_KINDS = {"norm": -1, "stem.kind": -1, "unit.kind": -1}
+_LIGHTER_KINDS = {"norm": -1, "stem.kind": -1, "unit.kind": -1, "head.warp": -1}
 
 
 def repair(
@@ -138,8 +140,8 @@ def repair(
 
     First narrower and shallower with the maps' sizes left alone; then, from the start again, with smaller maps too
     (for a tight budget); then with larger maps (for an image too small); then with smaller maps and lighter kinds of
-    block, without batch norm (for a budget near the cheapest network). None when all four end without success, which
-    is not a proof that nothing fits.
+    block and warp, without batch norm (for a budget near the cheapest network). None when all four end without
+    success, which is not a proof that nothing fits.
     """
     for extra in ({}, _SMALLER_MAPS, _LARGER_MAPS, _SMALLER_MAPS | _LIGHTER_KINDS):
         directions = _NARROWER | extra
@@ -173,8 +175,9 @@ def cheapest(space: "Space", image_size: int, trial_size: int | None = None) -> 
     """The fewest GFLOPs at `image_size` of any architecture that can be built at both sizes, and its choices.
 
     Exact: a shortest path over the map's sizes at `image_size` and at `trial_size`, block by block. Cost never falls
-    when a block is wider, so the smallest widths suffice; nor when batch norm is added or moved from behind the
-    pooling to before it, so one norm suffices. Raises ArchError when nothing in the space can be built at both sizes.
+    when a block is wider, so the smallest widths suffice; nor when a warp has more parameters, so the family with
+    the fewest does; nor when batch norm is added or moved from behind the pooling to before it, so one norm does.
+    Raises ArchError when nothing in the space can be built at both sizes.
     """
     trial_size = image_size if trial_size is None else trial_size
     check_image_size(image_size)
@@ -269,7 +272,8 @@ def _finish(
 
 
 def _ends(space: "Space", channels: int, size: int, norm: Any) -> Iterator[tuple[int, int, Choices]]:
-    """Every tail and head that a map can have: FLOPs, cells pooled to, choices."""
+    """Every tail and head that a map can have, with the lightest warp: FLOPs, cells pooled to, choices."""
+    warp = min(map(str, space.values.get("head.warp", (DEFAULT_WARP,))), key=_WORDS.__getitem__)
     for tail in space.values["tail.width"]:
         width = int(tail) or channels
         layers = (Layer(out_channels=width, kernel=1, norm=norm),) if tail else ()
@@ -277,7 +281,7 @@ def _ends(space: "Space", channels: int, size: int, norm: Any) -> Iterator[tuple
         for pool_to, hidden in itertools.product(space.values["head.pool_to"], space.values["head.hidden"]):
             cells = 1 if pool_to == FLATTEN else int(pool_to)
             if cells <= size:
-                head = Head(hidden=int(hidden), pool_to=None if pool_to == FLATTEN else cells)
+                head = Head(hidden=int(hidden), pool_to=None if pool_to == FLATTEN else cells, warp=warp)
                 head_flops = sum(row.flops for row in head_costs(head, (width, size, size), image_size=size))
-                ends: Choices = {"tail.width": tail, "head.pool_to": pool_to, "head.hidden": hidden}
+                ends: Choices = {"tail.width": tail, "head.pool_to": pool_to, "head.hidden": hidden, "head.warp": warp}
                 yield tail_flops + head_flops, cells, ends

@@ -36,10 +36,9 @@ def load_reference(
 
 
 def reference_key(bench: Workbench, warm: Warm | None, **extra: Any) -> str:
-    """The name of a training without a localizer: everything it depends on, and nothing a localizer's stages use."""
+    """The name of a training without a localizer: everything it depends on."""
     return bench.task.key(
-        *("backbone", "trial_size", "view", "view_strength", "protocol", "epochs", "max_epochs"),
-        *("batch_size", "lr", "seed", "split_seed"),
+        "reference",
         device=bench.device.type,
         fingerprint=bench.dataset.fingerprint,
         warm=warm_key(bench) if warm is not None else None,

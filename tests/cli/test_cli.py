@@ -79,7 +79,7 @@ def search(*args: str, dataset: str = "glyphs", budget: str = "0.03") -> list[st
         (search("--trials", "0"), "trials must be at least 1, got 0"),
         (search("--minutes", "-1"), "minutes must be above 0, got -1"),
         (search("--minutes", "nan"), "minutes must be above 0, got nan"),
-        (search("--workers", "0"), "workers must be at least 1, got 0"),
+        (search("--workers", "0"), "workers must be a whole number of at least 1, got 0"),
         (search("--batch-size", "1"), "batch size must be a whole number of at least 2, got 1"),
         (search("--view-strength", "nan"), "view strength must be"),
         (["eval", "--arch", "lsnt", "--dataset", "glyphs"], "architecture 'lsnt' is unknown; did you mean 'lstn'?"),

@@ -96,7 +96,7 @@ def test_ctrl_c_ends_with_130_and_the_table_of_what_is_there(command: Command, r
         (["--epochs", "1"], "epochs must be at least 2, what the search trained, got 1"),
         (["--recover-steps", "5"], "recover steps must be at least 60, what the search trained, got 5"),
         (["--retries", "-1"], "retries must be at least 0, got -1"),
-        (["--workers", "0"], "workers must be at least 1, got 0"),
+        (["--workers", "0"], "workers must be a whole number of at least 1, got 0"),
         (["--engine", "rey"], "unknown engine 'rey'; did you mean 'ray'?"),
         (["--sedes", "3"], "No such option: --sedes"),
     ],

@@ -124,6 +124,17 @@ def test_data_may_have_moved(settings: SearchSettings, tmp_path: Path) -> None:
     assert make_folder(tmp_path, moved, resume=True).settings == moved
 
 
+def test_a_run_from_before_a_setting_goes_on_with_what_there_was(settings: SearchSettings, tmp_path: Path) -> None:
+    make_folder(tmp_path, settings)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    del manifest["settings"]["task"]["recover_loss"]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    assert RunFolder.open(tmp_path).settings == settings
+    other = dataclasses.replace(settings, task=dataclasses.replace(settings.task, recover_loss="corner"))
+    assert "was made with recover loss 'mse', not 'corner'" in refusal(tmp_path, other, resume=True)
+    assert make_folder(tmp_path, settings, resume=True).settings == settings
+
+
 def test_other_people_s_files_are_left_alone(settings: SearchSettings, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").touch()
     assert refusal(tmp_path, settings, resume=True) == f"{tmp_path} is not empty and holds no run; choose another --out"

@@ -10,6 +10,7 @@ import timeit
 import pytest
 import thop
 import torch
+from tiny_spaces import with_warp
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -18,6 +19,7 @@ from lstn_search.nets.localizer import Localizer
 from lstn_search.spec.arch import Arch, Head, Layer
 from lstn_search.spec.cost import cost, fits, transformer_cost
 from lstn_search.spec.space import load_space
+from lstn_search.spec.warp_families import WARP_FAMILIES
 
 SPACE = load_space("lstn")
 
@@ -160,9 +162,10 @@ def test_1000_random_architectures_cost_what_their_modules_cost() -> None:
         assert (found.params, found.macs, found.macs, found.flops, rows) == count_module(arch, image_size), arch
 
 
+@pytest.mark.parametrize("warp", WARP_FAMILIES)
 @pytest.mark.parametrize("name", SPACE.seeds)
-def test_seed_points_cost_what_their_modules_cost(name: str) -> None:
-    arch = SPACE.seeds[name]
+def test_seed_points_cost_what_their_modules_cost(name: str, warp: str) -> None:
+    arch = with_warp(SPACE.seeds[name], warp)
     found = cost(arch, 224)
     rows = [row.out_shape for row in found.layers]
     assert (found.params, found.macs, found.macs, found.flops, rows) == count_module(arch, 224)
