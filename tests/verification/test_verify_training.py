@@ -26,7 +26,6 @@ from lstn_search.train.trial import build_localizer
 from lstn_search.train.workbench import Workbench
 from lstn_search.verification.plan import make_plan
 from lstn_search.verification.result import Verification
-from lstn_search.verification.verify import verify
 
 SHORT: dict[str, Any] = {"recover_steps": 60, "precision": "fp32"}
 
