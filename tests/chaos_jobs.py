@@ -1,20 +1,16 @@
 """Jobs of a search without training, whose workers die or hang when the environment says so.
 
-Imported by name in workers, so it imports little.
+Imported by name in workers, so it imports little. Checkpoints are real files of made-up weights.
 """
 
-import io
 import os
 import random
 import signal
 import time
-import zipfile
 from collections.abc import Callable
 
-from lstn_search.atomic import write_atomically
 from lstn_search.jobs.base import Ended, Job, WorkerSetup
 from lstn_search.runs.folder import checkpoint_file
-from lstn_search.spec.arch import Arch
 from lstn_search.spec.results import TrialResult
 
 __all__ = ["DEATHS", "HANGS", "run_job"]
@@ -23,7 +19,7 @@ DEATHS = "LSTN_TEST_DEATHS"
 """`NAME:N,...`: the worker is killed in the first N attempts at every job of this name."""
 HANGS = "LSTN_TEST_HANGS"
 """The name of an architecture whose jobs never end."""
-SECONDS = 0.05
+SECONDS = 0.1
 """That a job takes."""
 FACTS: dict[str, object] = {
     "data": {"name": "none", "fingerprint": "0", "mean": [0.5] * 3, "std": [0.5] * 3},
@@ -49,7 +45,10 @@ def run_job(setup: WorkerSetup, job: Job, say: Callable[[str], None]) -> Ended:
     if job.arch is None:
         rungs = [_result(top1, num) for top1, num in zip((20.0, 40.0, 45.0, 50.0), epochs, strict=False)]
         return Ended(job=job, facts={"rungs": [result.to_dict() for result in rungs]})
-    write_atomically(checkpoint_file(setup.folder, job.arch, job.rung), _checkpoint(job.arch))
+    from lstn_search.runs.checkpoints import save_checkpoint
+
+    weights = random.Random(job.arch.digest).randbytes(100_000)
+    save_checkpoint(checkpoint_file(setup.folder, job.arch, job.rung), {"made up": weights})
     return Ended(job=job, result=_result(50 + random.Random(job.arch.digest).uniform(-5, 5), epochs[job.rung]))
 
 
@@ -57,11 +56,3 @@ def _result(top1: float, epochs: int) -> TrialResult:
     if epochs == 0:
         return TrialResult(status="ok", corner_error_px=9 - top1 / 10, frozen_top1=top1, seconds=1.0)
     return TrialResult(status="ok", val_top1=top1 + epochs, epochs=epochs, seconds=1.0)
-
-
-def _checkpoint(arch: Arch) -> bytes:
-    """A zip file, as a real one, in which a test finds what was torn."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as file:
-        file.writestr("made up", random.Random(arch.digest).randbytes(100_000))
-    return buffer.getvalue()

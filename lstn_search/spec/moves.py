@@ -4,7 +4,7 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from lstn_search.errors import ArchError, SpaceError
 from lstn_search.spec.arch import Arch, Head, Layer
@@ -12,16 +12,28 @@ from lstn_search.spec.choices import FLATTEN, IMAGE_CHANNELS, Choices, Value, bl
 from lstn_search.spec.cost import check_image_size, cost, head_costs, layer_costs
 from lstn_search.spec.warp_families import DEFAULT_WARP, WARP_FAMILIES
 
-if TYPE_CHECKING:
-    from lstn_search.spec.space import Space
+__all__ = ["SpaceLike", "cheapest", "mutate", "repair"]
 
-__all__ = ["cheapest", "mutate", "repair"]
+
+class SpaceLike(Protocol):
+    """What the moves ask of a search space; `lstn_search.spec.space.Space` is one."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+
+    @property
+    def values(self) -> Mapping[str, tuple[Value, ...]]:
+        """The possible values under each name."""
+
+    def walk(self, suggest: Callable[[str, tuple[Value, ...]], Value], /) -> Choices:
+        """Ask for every choice that matters, and return the answers."""
 
 
 # -- mutate ------------------------------------------------------------------------------------------------------------
 
 
-def mutate(space: "Space", choices: Mapping[str, Value], rng: random.Random) -> Choices:
+def mutate(space: SpaceLike, choices: Mapping[str, Value], rng: random.Random) -> Choices:
     """One random move away from `choices`: inside the space, and always another architecture.
 
     The kind of move is drawn first, each with the same chance: a width up or down, another stride or two strides
@@ -45,7 +57,7 @@ def mutate(space: "Space", choices: Mapping[str, Value], rng: random.Random) -> 
     )
 
 
-def _neighbours(space: "Space", choices: Mapping[str, Value]) -> Iterator[tuple[str, Choices]]:
+def _neighbours(space: SpaceLike, choices: Mapping[str, Value]) -> Iterator[tuple[str, Choices]]:
     """The kind of each move and the choices it leads to; names that are missing there may take any value."""
     for name, value in choices.items():
         field = field_of(name)
@@ -79,7 +91,7 @@ _WORDS |= {name: len(family.params) for name, family in WARP_FAMILIES.items()}
 """Words among numbers, from light to heavy: "flatten" is the largest pooled size."""
 
 
-def _step(space: "Space", choices: Mapping[str, Value], name: str, direction: int) -> Value | None:
+def _step(space: SpaceLike, choices: Mapping[str, Value], name: str, direction: int) -> Value | None:
     """The next value of a choice, up or down its sorted list."""
     values = sorted(space.values[field_of(name)], key=lambda value: _WORDS.get(str(value), value))
     i = values.index(choices[name]) + direction
@@ -103,7 +115,7 @@ def _with_units(choices: Mapping[str, Value], units: list[Choices]) -> Choices:
     return {**kept, **renamed, "units": len(units)}
 
 
-def _complete(space: "Space", wanted: Mapping[str, Value], rng: random.Random) -> Choices:
+def _complete(space: SpaceLike, wanted: Mapping[str, Value], rng: random.Random) -> Choices:
     """`wanted` in the space's order, without names that no longer matter; missing ones drawn at random."""
     return space.walk(lambda name, values: wanted[name] if name in wanted else rng.choice(values))
 
@@ -134,7 +146,7 @@ _LIGHTER_KINDS = {"norm": -1, "stem.kind": -1, "unit.kind": -1, "head.warp": -1}
 
 
 def repair(
-    space: "Space", choices: Mapping[str, Value], fits: Callable[[Arch], bool], rng: random.Random
+    space: SpaceLike, choices: Mapping[str, Value], fits: Callable[[Arch], bool], rng: random.Random
 ) -> Choices | None:
     """Shrink `choices` step by step, in random order, until `fits` accepts the architecture.
 
@@ -171,7 +183,7 @@ def repair(
 # -- cheapest ----------------------------------------------------------------------------------------------------------
 
 
-def cheapest(space: "Space", image_size: int, trial_size: int | None = None) -> tuple[float, Choices]:
+def cheapest(space: SpaceLike, image_size: int, trial_size: int | None = None) -> tuple[float, Choices]:
     """The fewest GFLOPs at `image_size` of any architecture that can be built at both sizes, and its choices.
 
     Exact: a shortest path over the map's sizes at `image_size` and at `trial_size`, block by block. Cost never falls
@@ -213,7 +225,7 @@ _Reached = dict[tuple[int, int], tuple[int, tuple[Choices, ...]]]
 """Map size at the image size and at the trial size -> fewest FLOPs so far, and the blocks that lead there."""
 
 
-def _blocks(space: "Space", group: str) -> list[Choices]:
+def _blocks(space: SpaceLike, group: str) -> list[Choices]:
     """Every block of the group at its smallest widths."""
     keys = ("kind", "kernel", "stride", "padded", "max_pool")
     widths = ("width",) if group == "stem" else ("decoder", "encoder")
@@ -255,7 +267,7 @@ def _measure(layers: tuple[Layer, ...], channels: int, size: int) -> tuple[int, 
 
 
 def _finish(
-    space: "Space", reached: _Reached, channels: int, norm: Any
+    space: SpaceLike, reached: _Reached, channels: int, norm: Any
 ) -> tuple[int, tuple[Choices, ...], Choices] | None:
     """The cheapest tail and head behind any of the maps reached: FLOPs, blocks, choices of tail and head."""
     best = None
@@ -271,7 +283,7 @@ def _finish(
     return best
 
 
-def _ends(space: "Space", channels: int, size: int, norm: Any) -> Iterator[tuple[int, int, Choices]]:
+def _ends(space: SpaceLike, channels: int, size: int, norm: Any) -> Iterator[tuple[int, int, Choices]]:
     """Every tail and head that a map can have, with the lightest warp: FLOPs, cells pooled to, choices."""
     warp = min(map(str, space.values.get("head.warp", (DEFAULT_WARP,))), key=_WORDS.__getitem__)
     for tail in space.values["tail.width"]:
