@@ -8,8 +8,8 @@ import dataclasses
 import math
 
 import torch
-import torch.nn.functional as F
 
+from lstn_search.data.fills import Fills, show
 from lstn_search.spec.fields import check_value
 from lstn_search.spec.task import Task
 
@@ -21,7 +21,7 @@ class View:
     """Random rotation, scale and translation: theta = [s R(angle) | shift].
 
     A scale above 1 shows the object smaller (the output looks at a wider part of the input). What lies outside the
-    image is zero, i.e. mid-grey after the paper's normalisation.
+    image is the business of `lstn_search.data.fills`.
     """
 
     degrees: float = 45.0
@@ -60,10 +60,11 @@ class View:
         return torch.stack(rows, dim=1).view(-1, 2, 3)
 
 
-def resample(x_BCHW: torch.Tensor, theta_B23: torch.Tensor) -> torch.Tensor:
-    """`lstn_search.nets.transformer.warp` for drawn warps: an eighth of its time for the grid, the same up to rounding.
+def resample(x_BCHW: torch.Tensor, theta_B23: torch.Tensor, fills: Fills) -> torch.Tensor:
+    """Each image along its drawn warp, with its fill outside.
 
-    A grid point is a term of its column plus a term of its row, where `affine_grid` multiplies a matrix for each.
+    A grid point is a term of its column plus a term of its row, where `affine_grid` multiplies a matrix for each: an
+    eighth of its time, and the same up to rounding.
     """
 
     def along(axis: int, num: int) -> torch.Tensor:
@@ -72,5 +73,4 @@ def resample(x_BCHW: torch.Tensor, theta_B23: torch.Tensor) -> torch.Tensor:
 
     height, width = x_BCHW.shape[2:]
     rows_BH2 = along(1, height) + theta_B23[:, None, :, 2]
-    grid_BHW2 = along(0, width)[:, None] + rows_BH2[:, :, None]
-    return F.grid_sample(x_BCHW, grid_BHW2, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return show(x_BCHW, along(0, width)[:, None] + rows_BH2[:, :, None], fills)

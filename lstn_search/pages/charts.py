@@ -10,7 +10,7 @@ from lstn_search.pages.facts.ledger import LedgerInfo
 from lstn_search.pages.facts.marginals import ChoiceInfo
 from lstn_search.pages.facts.theta import ThetaInfo, ThetaPoint
 from lstn_search.pictures.palette import Palette, bare, make_figure
-from lstn_search.spec.results import COLLAPSED_OUT_OF_FRAME, INERT_SPREAD
+from lstn_search.spec.results import COLLAPSED_OUT_OF_FRAME, DEAD, INERT_SPREAD
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,13 +125,13 @@ def theta_figure(info: ThetaInfo, palette: Palette) -> "Figure":
     from matplotlib.ticker import PercentFormatter
 
     figure, axes = make_figure(WIDTH, 3.4)
-    dead = [p for p in info.points if p.status in ("inert", "collapsed")]
-    alive = [p for p in info.points if p.status not in ("inert", "collapsed")]
+    dead = [p for p in info.points if p.status in DEAD]
+    alive = [p for p in info.points if p.status not in DEAD]
     groups: list[tuple[str, list[ThetaPoint], str, str]] = [
         ("searched", [p for p in alive if not (p.is_seed or p.on_front)], "o", palette.fill),
         ("front", [p for p in alive if p.on_front], "o", palette.front),
         ("seed point", [p for p in alive if p.is_seed and not p.on_front], "*", palette.seed),
-        ("inert or collapsed", dead, "x", palette.alert),
+        ("inert, collapsed or frame reader", dead, "x", palette.alert),
     ]
     for label, points, marker, colour in groups:
         if points:

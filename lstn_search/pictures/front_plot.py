@@ -8,6 +8,7 @@ from lstn_search.pictures.palette import LIGHT, Palette, drawing, make_figure
 from lstn_search.runs.run import Run
 from lstn_search.spec import pareto
 from lstn_search.spec.objectives import OBJECTIVES, Objective, front_name
+from lstn_search.spec.results import DEAD
 
 if TYPE_CHECKING:
     import numpy as np
@@ -85,7 +86,7 @@ def front_info(run: Run, bars: tuple[ErrorBar, ...] = ()) -> FrontInfo:
         image_size=run.task.image_size,
         view=run.task.view,
         control=run.references.control[-1].accuracy if run.references.control else None,
-        oracle=run.references.oracle[-1].accuracy if run.references.oracle and run.task.view != "none" else None,
+        oracle=run.references.oracle[-1].accuracy if run.references.oracle and run.task.has_oracle else None,
         points=tuple(
             PlotPoint(
                 name=entry.candidate.name,
@@ -94,7 +95,7 @@ def front_info(run: Run, bars: tuple[ErrorBar, ...] = ()) -> FrontInfo:
                 is_seed=entry.candidate.is_seed,
                 over_budget=entry.candidate.over_budget,
                 on_front=entry.candidate.number in on_front,
-                is_dead=entry.status in ("inert", "collapsed"),
+                is_dead=entry.status in DEAD,
                 epochs=entry.result.epochs or 0,
             )
             for entry in run.entries
@@ -167,7 +168,7 @@ def _draw_points(axes: "Axes", info: FrontInfo, palette: Palette) -> None:
         ("seed point", [p for p in seeds if not p.over_budget], _star(palette.seed, palette.seed)),
         ("seed point over budget", [p for p in seeds if p.over_budget], _star(palette.seed, palette.paper)),
         (
-            "inert or collapsed",
+            "inert, collapsed or frame reader",
             [p for p in info.points if p.is_dead],
             _dot(palette.alert, 26) | {"marker": "x", "lw": 1},
         ),

@@ -78,8 +78,9 @@ class Entry:
 
     @property
     def status(self) -> Status:
-        """Of the last rung: a failure higher up does not take back what was measured below."""
-        return self.results[-1].status
+        """Of the last rung, but a frame reader stays one."""
+        last = self.results[-1]
+        return last.with_recover_of(self.results[0]).status
 
     @property
     def accuracy(self) -> float:

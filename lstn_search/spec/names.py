@@ -1,12 +1,15 @@
-"""The names of the datasets and views, for help texts and early checks; imports neither torch nor Pillow."""
+"""The names of the datasets, views and fills, for help texts and early checks; imports neither torch nor Pillow."""
 
 from lstn_search.errors import DataError, did_you_mean
 
-__all__ = ["DATASET_NAMES", "FOLDER_PREFIX", "VIEW_NAMES", "check_name"]
+__all__ = ["DATASET_NAMES", "FILL_NAMES", "FOLDER_PREFIX", "SCORED_FILLS", "VIEW_NAMES", "check_name"]
 
 FOLDER_PREFIX = "folder:"
 DATASET_NAMES = ("caltech101", "cifar10", "tsrd", "glyphs", "clutter", "folder:PATH")
 VIEW_NAMES = ("affine", "none")
+SCORED_FILLS = ("reflection", "border", "picture", "colour")
+"""What may lie outside a warped picture without telling where it ends; see `lstn_search.data.fills`."""
+FILL_NAMES = ("random", *SCORED_FILLS, "zeros")
 
 
 def check_name(name: str) -> None:

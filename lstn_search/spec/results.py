@@ -6,6 +6,7 @@ from typing import Any, Literal
 __all__ = [
     "COLLAPSED_OUT_OF_FRAME",
     "COLLAPSED_SCALE",
+    "DEAD",
     "INERT_SPREAD",
     "References",
     "Status",
@@ -13,14 +14,19 @@ __all__ = [
     "gap_closed",
 ]
 
-Status = Literal["ok", "inert", "collapsed", "failed"]
+Status = Literal["ok", "inert", "collapsed", "frame reader", "failed"]
+DEAD: tuple[Status, ...] = ("inert", "collapsed", "frame reader")
+"""Trained to the end, and of no use; see `lstn_search.train.health`."""
 
 INERT_SPREAD = 0.02
 """Below this spread theta is constant for practical purposes: it moves a 64 px image by about half a pixel."""
 COLLAPSED_OUT_OF_FRAME = 0.7
 """Above this share of sampling points outside the image, or outside this scale, a localizer is collapsed."""
 COLLAPSED_SCALE = (0.1, 4.0)
-RECOVER_COLUMNS = ("recover_steps", "recover_seconds", "alignment_mse", "corner_error_px", "frozen_top1")
+RECOVER_COLUMNS = (
+    *("recover_steps", "recover_seconds", "alignment_mse", "corner_error_px", "frozen_top1"),
+    *("frozen_reflection", "frozen_border", "frozen_picture", "frozen_colour"),
+)
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -28,7 +34,7 @@ class TrialResult:
     """What a trial measured, as flat columns. Accuracies in percent; None where a stage did not run."""
 
     status: Status
-    """inert or collapsed: the localizer finished its training but is dead, see `lstn_search.train.health`."""
+    """One of DEAD: the localizer finished its training but is of no use."""
     reason: str = ""
     """Why the trial failed."""
     seconds: float = 0.0
@@ -39,6 +45,11 @@ class TrialResult:
     """Mean corner error after recover, in pixels at the deployment size."""
     frozen_top1: float | None = None
     """Accuracy under the view after recover, through the frozen warm backbone."""
+    frozen_reflection: float | None = None
+    """Of `frozen_top1` under each fill, like the next three (`lstn_search.data.fills`); None: nothing was drawn."""
+    frozen_border: float | None = None
+    frozen_picture: float | None = None
+    frozen_colour: float | None = None
     epochs: int | None = None
     joint_seconds: float | None = None
     val_top1: float | None = None
@@ -60,7 +71,8 @@ class TrialResult:
 
     def with_recover_of(self, first: "TrialResult") -> "TrialResult":
         """The result of a higher rung together with what recover measured on the first."""
-        return dataclasses.replace(self, **{name: getattr(first, name) for name in RECOVER_COLUMNS})
+        status = first.status if self.status == "ok" and first.status == "frame reader" else self.status
+        return dataclasses.replace(self, status=status, **{name: getattr(first, name) for name in RECOVER_COLUMNS})
 
     def to_dict(self) -> dict[str, Any]:
         """Every column, as JSON types."""

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 from lstn_search.errors import SettingError, did_you_mean
 from lstn_search.spec.fields import DATA, TRAINING, WHERE, check, defaults, described, ignored_by, setting
-from lstn_search.spec.names import DATASET_NAMES, VIEW_NAMES, check_name
+from lstn_search.spec.names import DATASET_NAMES, FILL_NAMES, VIEW_NAMES, check_name
 
 __all__ = ["DEFAULT_BACKBONE", "FULL_SCHEDULE", "Kind", "Protocol", "Task"]
 
@@ -70,6 +70,36 @@ class Task:
         above=0,
         maximum=2,
         ignored_by=ALONE,
+    )
+    fill: str = setting(
+        "random",
+        help="What training shows outside a warped image: random (one of the next four for each), reflection, border, "
+        "picture, colour; zeros repeats old runs. Scores are taken under reflection.",
+        panel=TRAINING,
+        choices=FILL_NAMES,
+        ignored_by=ALONE,
+        before="zeros",
+    )
+    poses: str | None = setting(
+        None,
+        help="Where the objects are: a file or folder of boxes (CSV, GTSRB, COCO JSON, Pascal VOC), or known: those "
+        "that the dataset brings (clutter, tsrd). Without it each object fills its image upright.",
+        panel=DATA,
+        is_path=True,
+        unset="upright",
+        ignored_by=TIMED
+        | dict.fromkeys(("warm", "reference"), "the fingerprint of all poses is part of the key")
+        | {"run": "the fingerprint of all poses is compared"},
+        before=None,
+    )
+    pose_share: float = setting(
+        1.0,
+        help="Use the poses of that share of the training images: to see how many boxes are worth drawing.",
+        panel=DATA,
+        above=0,
+        maximum=1,
+        ignored_by=TIMED | dict.fromkeys(("warm", "reference"), "the fingerprint of all poses is part of the key"),
+        before=1.0,
     )
     protocol: Protocol = setting(
         "recover",
@@ -206,6 +236,11 @@ class Task:
             if key not in names:
                 raise SettingError(f"unknown task setting {key!r}; {did_you_mean(key, names)}")
         return cls(**{name: value for name, value in names.items() if value is not ...} | data)
+
+    @property
+    def has_oracle(self) -> bool:
+        """Whether there is anything to undo: a drawn warp, or a pose."""
+        return self.view != "none" or self.poses is not None
 
     def compared(self, kind: Kind) -> dict[str, Any]:
         """The settings that a kind of thing depends on: all, but for those that say why they do not matter to it."""

@@ -15,7 +15,7 @@ from lstn_search.jobs.loop import MakeEngine, Watcher, check_limits, deadline_af
 from lstn_search.runs.entries import Candidate, Entry, score
 from lstn_search.runs.folder import RunFolder, checkpoint_file
 from lstn_search.runs.run import Run
-from lstn_search.spec.results import References, TrialResult
+from lstn_search.spec.results import DEAD, References, TrialResult
 from lstn_search.spec.settings import SearchSettings, check_budget
 from lstn_search.spec.space import Space
 from lstn_search.study.schedule import Schedule
@@ -190,4 +190,4 @@ SearchWatcher = Watcher[Search, Entry]
 
 def _needs_checkpoint(entry: Entry) -> bool:
     """Whether its highest checkpoint is of use: to climb from, or to export."""
-    return entry.status not in ("inert", "collapsed") or entry.candidate.is_seed
+    return entry.status not in DEAD or entry.candidate.is_seed

@@ -70,7 +70,7 @@ def evaluate(
     task = prepared.bench.task
     control = evaluate_reference(prepared, cache_dir, oracle=False, on_stage=_named("control", on_stage))
     oracle = None
-    if prepared.bench.view is not None:
+    if task.has_oracle:
         oracle = evaluate_reference(prepared, cache_dir, oracle=True, on_stage=_named("oracle", on_stage))
     if arch is None:
         return EvalReport(task=task, control=control, oracle=oracle, arch=None), None

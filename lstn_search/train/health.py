@@ -1,13 +1,16 @@
-"""Is the localizer alive? Facts about theta, and the two ways it dies, by name.
+"""Is the localizer alive? Facts about theta, and the ways it dies, by name.
 
 Inert: theta is (nearly) the same for every image, so the transformer is a constant warp the classifier ignores.
 Collapsed: the transformer looks mostly outside the image, or zooms onto a point or out of sight ("all samples are
 empty").
-Both are common: most issues filed against STN implementations describe one of the two.
+Frame reader: it does not help the frozen classifier under every fill, so what it reads is where the picture ends, or
+nothing at all.
+The first two are common: most issues filed against STN implementations describe one of the two.
 """
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
@@ -15,9 +18,9 @@ import torch.nn.functional as F
 
 from lstn_search.spec.results import COLLAPSED_OUT_OF_FRAME, COLLAPSED_SCALE, INERT_SPREAD
 
-__all__ = ["Health", "Verdict", "examine"]
+__all__ = ["Health", "Verdict", "examine", "reads_frames"]
 
-Verdict = Literal["alive", "inert", "collapsed"]
+Verdict = Literal["alive", "inert", "collapsed", "frame reader"]
 
 PROBE_SIZE = 16
 """The sampling grid is probed at 16 x 16 points."""
@@ -64,3 +67,8 @@ def examine(theta_N23: torch.Tensor) -> Health:
         determinant=determinant_N.mean().item(),
         verdict=verdict,
     )
+
+
+def reads_frames(by_fill: Mapping[str, float], control: Mapping[str, float]) -> bool:
+    """Whether a localizer is no better than none under any of the fills (accuracies through the frozen classifier)."""
+    return any(top1 <= control[fill] for fill, top1 in by_fill.items())

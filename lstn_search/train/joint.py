@@ -14,13 +14,12 @@ import torch.nn.functional as F
 from torch import nn
 
 from lstn_search.data.views import View
-from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifier, warp
-from lstn_search.nets.warps import invert
+from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifier
 from lstn_search.spec.seeding import seed_of
 from lstn_search.train.averaging import MovingAverage, warmup
 from lstn_search.train.health import Health, examine
 from lstn_search.train.recovery import Diverged
-from lstn_search.train.workbench import Scores, Workbench
+from lstn_search.train.workbench import Batch, Scores, Workbench
 
 __all__ = ["Epoch", "Joint", "JointTraining"]
 
@@ -70,7 +69,7 @@ class JointTraining:
         undo: bool = False,
         average: bool = True,
     ) -> None:
-        """`undo` undoes the drawn warp exactly before the model sees it (the oracle); `stage` names a random stream."""
+        """`undo` shows the model what the oracle sees; `stage` names a random stream."""
         self.bench, self.stage, self.view, self.undo = bench, stage, view, undo
         transformer = None if localizer is None else SpatialTransformer(localizer)
         self.model = TransformedClassifier(transformer, backbone)
@@ -98,7 +97,7 @@ class JointTraining:
         total_loss = torch.zeros((), device=self.bench.device)
         thetas: list[torch.Tensor] = []
         for position, batch in enumerate(self.bench.train_batches(self.stage, number, self.view)):
-            loss, theta_B23 = self._step(*batch)
+            loss, theta_B23 = self._step(batch)
             total_loss += loss
             if theta_B23 is not None and position >= self.bench.batches_per_epoch - HEALTH_BATCHES:
                 thetas.append(theta_B23.detach())
@@ -121,11 +120,8 @@ class JointTraining:
         self.epochs.append(epoch)
         return epoch
 
-    def _step(
-        self, x_BCHW: torch.Tensor, labels_B: torch.Tensor, drawn_B23: torch.Tensor | None
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        if self.undo and drawn_B23 is not None:
-            x_BCHW = warp(x_BCHW, invert(drawn_B23))
+    def _step(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
+        x_BCHW, labels_B = self.bench.undo(batch) if self.undo else batch.x_BCHW, batch.labels_B
         scale = 1.0 if self._average is None else warmup(self.num_steps)
         for group, lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
             group["lr"] = lr * scale

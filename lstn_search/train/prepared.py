@@ -4,7 +4,11 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+from torch import nn
+
 from lstn_search.nets.backbones import build_backbone
+from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifier
+from lstn_search.spec.names import SCORED_FILLS
 from lstn_search.spec.task import Task
 from lstn_search.train.warm import Warm, warm_backbone
 from lstn_search.train.workbench import Workbench
@@ -22,6 +26,26 @@ class Prepared:
     bench: Workbench
     warm: Warm | None
     """None for the paper's protocol, which trains from scratch."""
+    _control: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether what a recovered localizer is measured on was warped, so that something lies outside the picture."""
+        return self.bench.frozen_view is not None
+
+    def frozen_by_fill(self, localizer: nn.Module | None) -> dict[str, float]:
+        """Accuracy through the frozen backbone under each fill, of a localizer or without one (the control)."""
+        if localizer is None and self._control:
+            return self._control
+        assert self.warm is not None
+        bench = self.bench
+        transformer = None if localizer is None else SpatialTransformer(localizer)
+        model = TransformedClassifier(transformer, self.warm.backbone(bench))
+        scores = {fill: bench.evaluate(model, bench.dataset.val_I, view=bench.frozen_view, fill=fill)[0].top1
+                  for fill in SCORED_FILLS}  # fmt: skip
+        if localizer is None:
+            self._control.update(scores)
+        return scores
 
 
 def prepare(task: Task, cache_dir: Path, on_stage: OnStage) -> Prepared:

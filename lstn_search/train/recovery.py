@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lstn_search.nets.warps import corner_error_px, invert
+from lstn_search.nets.warps import corner_error_px
 from lstn_search.train.workbench import Batch, Workbench
 
 __all__ = ["MILESTONES", "Diverged", "OnMilestone", "Recovery", "alignment", "recover"]
@@ -43,7 +43,9 @@ class Recovery:
 
 
 def recover(bench: Workbench, localizer: nn.Module, *, on_milestone: OnMilestone | None = None) -> Recovery:
-    """Train `localizer` in place: one-cycle Adam on the error of theta against the inverse of the drawn warp.
+    """Train `localizer` in place: one-cycle Adam on the error of theta against what a perfect localizer says.
+
+    That is the inverse of the drawn warp, composed with the pose where the object was not upright to begin with.
 
     The error is the task's `recover_loss`: mean square, or mean distance of the corners in units of half the side.
 
@@ -57,11 +59,11 @@ def recover(bench: Workbench, localizer: nn.Module, *, on_milestone: OnMilestone
     localizer.train()
     optimizer = torch.optim.Adam(localizer.parameters(), lr=task.recover_lr, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=task.recover_lr, total_steps=task.recover_steps)
-    for step, (x_BCHW, _, drawn_B23) in enumerate(itertools.islice(_batches(bench), task.recover_steps), start=1):
-        assert drawn_B23 is not None
+    for step, (x_BCHW, _, target_B23) in enumerate(itertools.islice(_batches(bench), task.recover_steps), start=1):
+        assert target_B23 is not None
         with bench.autocast():
             theta_B23 = localizer(x_BCHW)
-        theta_B23, target_B23 = theta_B23.float(), invert(drawn_B23)
+        theta_B23 = theta_B23.float()
         if task.recover_loss == "mse":
             loss = F.mse_loss(theta_B23, target_B23)
         else:
@@ -85,19 +87,23 @@ def recover(bench: Workbench, localizer: nn.Module, *, on_milestone: OnMilestone
 def _batches(bench: Workbench) -> Iterator[Batch]:
     """Warped training batches without end."""
     for epoch in itertools.count():
-        yield from bench.train_batches("recover", epoch, bench.recover_view)
+        yield from bench.train_batches("recover", epoch, bench.recover_view, posed=True)
 
 
 @torch.no_grad()
 def alignment(bench: Workbench, localizer: nn.Module) -> tuple[float, float]:
-    """(MSE on theta, mean corner error in pixels at the deployment size) on the validation images."""
+    """(MSE on theta, mean corner error in pixels at the deployment size) on the validation images with a known pose.
+
+    Where none has one, they are measured on the training images that do.
+    """
     localizer.eval()
     squares, corners = [], []
-    for x_BCHW, _, drawn_B23 in bench.eval_batches(bench.dataset.val_I, bench.recover_view):
-        assert drawn_B23 is not None
+    dataset = bench.dataset
+    val_I = dataset.val_I[dataset.posed_N[dataset.val_I]]
+    for x_BCHW, _, target_B23 in bench.eval_batches(val_I if len(val_I) else bench.posed_train_I, bench.frozen_view):
+        assert target_B23 is not None
         with bench.autocast():
             theta_B23 = localizer(x_BCHW)
-        target_B23 = invert(drawn_B23)
         squares.append((theta_B23.float() - target_B23).square().flatten(1).mean(dim=1))
         corners.append(corner_error_px(theta_B23.float(), target_B23, bench.task.image_size))
     return torch.cat(squares).mean().item(), torch.cat(corners).mean().item()

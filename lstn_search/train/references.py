@@ -22,10 +22,11 @@ def load_reference(
 ) -> tuple[TrialResult, ...]:
     """The control or the oracle of the task, a result a rung, from the cache or trained now.
 
-    Without a view there is nothing to undo: the oracle is the control. Raises SettingError when the training diverges.
+    Without a view and without poses there is nothing to undo: the oracle is the control. Raises SettingError when the
+    training diverges.
     """
     bench, warm = prepared.bench, prepared.warm
-    oracle = oracle and bench.view is not None
+    oracle = oracle and bench.task.has_oracle
     return remembered(
         cache_dir / "references",
         reference_key(bench, warm, ladder=ladder.epochs, name="oracle" if oracle else "control"),
@@ -40,7 +41,7 @@ def reference_key(bench: Workbench, warm: Warm | None, **extra: Any) -> str:
     return bench.task.key(
         "reference",
         device=bench.device.type,
-        fingerprint=bench.dataset.fingerprint,
+        fingerprint=bench.fingerprint,
         warm=warm_key(bench) if warm is not None else None,
         autocast=bench.use_autocast,
         recipe=RECIPE_VERSION,

@@ -23,7 +23,7 @@ from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifi
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.results import Status, TrialResult
 from lstn_search.spec.seeding import seed_of
-from lstn_search.train.health import Verdict, examine
+from lstn_search.train.health import Verdict, examine, reads_frames
 from lstn_search.train.joint import Epoch, Joint, JointTraining
 from lstn_search.train.prepared import OnStage, Prepared
 from lstn_search.train.recovery import Diverged, recover
@@ -103,7 +103,7 @@ class RecoverTrial(Trial):
     def __init__(self, prepared: Prepared, arch: Arch | None, *, oracle: bool, on_stage: OnStage) -> None:
         super().__init__(prepared, arch, oracle=oracle, on_stage=on_stage)
         assert prepared.warm is not None
-        self.warm = prepared.warm
+        self.prepared, self.warm = prepared, prepared.warm
         self._training: JointTraining | None = None
 
     @property
@@ -143,12 +143,18 @@ class RecoverTrial(Trial):
             }
         transformer = None if self.localizer is None else SpatialTransformer(self.localizer)
         frozen = TransformedClassifier(transformer, self.warm.backbone(bench))
-        scores, theta_N23 = bench.evaluate(frozen, bench.dataset.val_I, view=bench.recover_view, undo=self.oracle)
+        scores, theta_N23 = bench.evaluate(frozen, bench.dataset.val_I, view=bench.frozen_view, undo=self.oracle)
         columns["frozen_top1"] = scores.top1
         if theta_N23 is None:
             return columns, "alive"
         health = examine(theta_N23)
-        return columns | health.facts(), health.verdict
+        verdict = health.verdict
+        if self.prepared.has_frames:
+            by_fill, control = self.prepared.frozen_by_fill(self.localizer), self.prepared.frozen_by_fill(None)
+            columns |= {f"frozen_{fill}": top1 for fill, top1 in by_fill.items()}
+            if verdict == "alive" and reads_frames(by_fill, control):
+                verdict = "frame reader"
+        return columns | health.facts(), verdict
 
     def _train_to(self, epochs: int) -> Measured:
         while len(self.training.epochs) < epochs:

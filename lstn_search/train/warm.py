@@ -59,7 +59,7 @@ def warm_key(bench: Workbench) -> str:
     """The name of the warm backbone: everything it depends on."""
     return bench.task.key(
         "warm",
-        fingerprint=bench.dataset.fingerprint,
+        fingerprint=bench.fingerprint,
         device=bench.device.type,
         autocast=bench.use_autocast,
         recipe=RECIPE_VERSION,
@@ -107,13 +107,13 @@ def _train(bench: Workbench, on_epoch: Callable[[int], None] | None) -> Warm:
     task = bench.task
     start = time.perf_counter()
     backbone = bench.build_backbone()
-    num_steps = task.warm_epochs * bench.batches_per_epoch
+    num_steps = task.warm_epochs * (len(bench.posed_train_I) // task.batch_size)
     optimizer = torch.optim.Adam(backbone.parameters(), lr=PEAK_LR, fused=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=PEAK_LR, total_steps=num_steps)
     for epoch in range(1, task.warm_epochs + 1):
         torch.manual_seed(seed_of(task.seed, "warm", "layers", epoch))
         backbone.train()
-        for x_BCHW, labels_B, _ in bench.train_batches("warm", epoch, None):
+        for x_BCHW, labels_B, _ in bench.train_batches("warm", epoch, None, cut_out=bench.is_posed):
             with bench.autocast():
                 logits_BK = backbone(x_BCHW)
             loss = F.cross_entropy(logits_BK.float(), labels_B)
@@ -131,7 +131,7 @@ def _train(bench: Workbench, on_epoch: Callable[[int], None] | None) -> Warm:
     model = TransformedClassifier(None, backbone)
     return Warm(
         weights=backbone.state_dict(),
-        val_clean=bench.evaluate(model, bench.dataset.val_I, view=None)[0],
+        val_clean=bench.evaluate(model, bench.dataset.val_I, view=None, undo=bench.is_posed)[0],
         seconds=time.perf_counter() - start,
         key=warm_key(bench),
     )

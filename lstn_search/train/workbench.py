@@ -15,17 +15,20 @@ import torch
 from torch import nn
 
 from lstn_search.data import Dataset, load_dataset
+from lstn_search.data.fills import DrawnFills, Fills, draw_fills, fill_for_scoring
 from lstn_search.data.views import View, resample
 from lstn_search.errors import SettingError, did_you_mean
 from lstn_search.nets.backbones import build_backbone
 from lstn_search.nets.transformer import TransformedClassifier, warp
-from lstn_search.nets.warps import invert
+from lstn_search.nets.warps import compose, invert
 from lstn_search.spec.seeding import seed_of
 from lstn_search.spec.task import Task
 
 __all__ = ["Batch", "Scores", "Workbench", "pick_device", "seeded"]
 
 EVAL_BATCH_SIZE = 256
+POSED_STRENGTH = 0.3
+"""Of the view that is drawn on top of poses: the images bring their own variety."""
 DEVICE_TYPES = ("cpu", "cuda", "mps")
 
 
@@ -35,8 +38,9 @@ class Batch(NamedTuple):
     x_BCHW: torch.Tensor
     """Normalised, channels_last, warped where the stage has a view."""
     labels_B: torch.Tensor
-    drawn_B23: torch.Tensor | None
-    """The warp applied to each image; None without a view."""
+    target_B23: torch.Tensor | None
+    """What a perfect localizer says: undo the drawn warp and cut the object out by its pose. None: there is neither
+    view nor pose; NaN: this image's pose is not known."""
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -55,7 +59,11 @@ class Workbench:
         self.task = task
         self.device = pick_device(task.device)
         self.view = View.named(task.view, task.view_strength)
-        self.recover_view = self.view or View()
+        self.is_posed = task.poses is not None
+        self.recover_view = self.view or (View.named("affine", POSED_STRENGTH) if self.is_posed else View())
+        """What is drawn while the localizer recovers; on posed images a little on top of their own place and angle."""
+        self.frozen_view = None if self.is_posed and self.view is None else self.recover_view
+        """What the recovered localizer is measured under: with poses and without a view, the images as they are."""
         self.dataset: Dataset = load_dataset(
             task.dataset,
             image_size=task.trial_size,
@@ -63,11 +71,20 @@ class Workbench:
             split_seed=task.split_seed,
             cache_dir=cache_dir,
             progress=progress,
+            poses=task.poses,
+            pose_share=task.pose_share,
         )
         if len(self.dataset.train_I) < task.batch_size:
             raise SettingError(
                 f"batch size {task.batch_size} is larger than the training set ({len(self.dataset.train_I)} images); "
                 "choose a smaller --batch-size"
+            )
+        self.posed_train_I = self.dataset.train_I[self.dataset.posed_N[self.dataset.train_I]]
+        """Training images whose pose is known: all of them in upright data."""
+        if len(self.posed_train_I) < task.batch_size:
+            raise SettingError(
+                f"{len(self.posed_train_I)} training images have a pose, fewer than a batch of {task.batch_size}; add "
+                "poses, or choose a smaller --batch-size"
             )
         mean_C, std_C = (255 * torch.tensor(of_C, device=self.device) for of_C in (self.dataset.mean, self.dataset.std))
         self._mean_WC, self._std_WC = mean_C.repeat(task.trial_size), std_C.repeat(task.trial_size)
@@ -76,35 +93,83 @@ class Workbench:
     # -- batches -------------------------------------------------------------------------------------------------
 
     @property
+    def fingerprint(self) -> str:
+        """Of images, split and poses: what a result depends on of the data."""
+        return ":".join(filter(None, (self.dataset.fingerprint, self.dataset.poses_fingerprint)))
+
+    @property
     def batches_per_epoch(self) -> int:
         """Full training batches; the remainder of an epoch is left out so that BN never sees a tiny batch."""
         return len(self.dataset.train_I) // self.task.batch_size
 
-    def train_batches(self, stage: str, epoch: int, view: View | None) -> Iterator[Batch]:
-        """One epoch of shuffled training batches, the same for every trial of the task."""
-        generator = seeded(self.task.seed, stage, epoch)
-        order_I = self.dataset.train_I[torch.randperm(len(self.dataset.train_I), generator=generator)]
-        size = self.task.batch_size
-        for first in range(0, self.batches_per_epoch * size, size):
-            drawn_B23 = view.draw(size, generator) if view else None
-            yield self._batch(order_I[first : first + size], drawn_B23)
+    def train_batches(
+        self, stage: str, epoch: int, view: View | None, *, posed: bool = False, cut_out: bool = False
+    ) -> Iterator[Batch]:
+        """One epoch of shuffled training batches, the same for every trial of the task.
 
-    def eval_batches(self, indices_I: torch.Tensor, view: View | None) -> Iterator[Batch]:
-        """These images in order; a view is one fixed draw, the same for every task seed."""
+        `posed`: only images whose pose is known. `cut_out`: these, cut out upright by their poses.
+        """
+        generator = seeded(self.task.seed, stage, epoch)
+        of_fills = seeded(self.task.seed, stage, epoch, "fills")
+        chosen_I = self.posed_train_I if posed or cut_out else self.dataset.train_I
+        order_I = chosen_I[torch.randperm(len(chosen_I), generator=generator)]
+        size = self.task.batch_size
+        for first in range(0, len(chosen_I) - size + 1, size):
+            drawn_B23 = view.draw(size, generator) if view else None
+            fills = draw_fills(self.task.fill, size, of_fills)
+            batch = self._batch(order_I[first : first + size], drawn_B23, fills)
+            yield batch._replace(x_BCHW=self.undo(batch)) if cut_out else batch
+
+    def eval_batches(self, indices_I: torch.Tensor, view: View | None, *, fill: str | None = None) -> Iterator[Batch]:
+        """These images in order; a view and what it shows outside are one fixed draw, the same for every task seed.
+
+        `fill` is what accuracy is quoted under, or another one to tell whether it matters.
+        """
+        fill = fill or fill_for_scoring(self.task.fill)
         drawn_N23 = view.draw(len(indices_I), seeded(self.task.split_seed, "evaluation view")) if view else None
+        partner_I = indices_I[torch.randperm(len(indices_I), generator=seeded(self.task.split_seed, "partners"))]
+        of_fills = seeded(self.task.split_seed, "evaluation fills")
         for first in range(0, len(indices_I), EVAL_BATCH_SIZE):
             part = slice(first, first + EVAL_BATCH_SIZE)
-            yield self._batch(indices_I[part], None if drawn_N23 is None else drawn_N23[part])
+            fills = draw_fills(fill, len(indices_I[part]), of_fills)
+            drawn_B23 = None if drawn_N23 is None else drawn_N23[part]
+            yield self._batch(indices_I[part], drawn_B23, fills, partner_I[part])
 
-    def _batch(self, indices_B: torch.Tensor, drawn_B23: torch.Tensor | None) -> Batch:
-        raw_BHWC = self._send(self.dataset.images_NHWC.index_select(0, indices_B))
+    def undo(self, batch: Batch) -> torch.Tensor:
+        """The images of a batch as the oracle sees them: warped back, cut out; as they are where nothing is known."""
+        if batch.target_B23 is None:
+            return batch.x_BCHW
+        upright_23 = torch.eye(2, 3, device=batch.target_B23.device)
+        target_B23 = batch.target_B23.where(batch.target_B23.isfinite(), upright_23)
+        return warp(batch.x_BCHW, target_B23).contiguous(memory_format=torch.channels_last)
+
+    def _batch(
+        self,
+        indices_B: torch.Tensor,
+        drawn_B23: torch.Tensor | None,
+        fills: DrawnFills,
+        partner_I: torch.Tensor | None = None,
+    ) -> Batch:
+        x_BCHW = self._images(indices_B)
         labels_B = self._send(self.dataset.labels_N[indices_B])
-        rows_BHX = raw_BHWC.flatten(2).float().sub_(self._mean_WC).div_(self._std_WC)  # by rows: 3 times as fast
-        x_BCHW = rows_BHX.view(raw_BHWC.shape).permute(0, 3, 1, 2)
+        target_B23 = self._send(self.dataset.pose_N23[indices_B]) if self.is_posed else None
         if drawn_B23 is not None:
             drawn_B23 = self._send(drawn_B23)
-            x_BCHW = resample(x_BCHW, drawn_B23)
-        return Batch(x_BCHW.contiguous(memory_format=torch.channels_last), labels_B, drawn_B23)
+            partner_BCHW = None
+            if "picture" in fills.kinds:  # in training another one of the batch; in evaluation, sorted by class, any
+                here_B = self._send(fills.partner_B)
+                partner_BCHW = x_BCHW[here_B] if partner_I is None else self._images(partner_I)
+            colour_BC = (255 * self._send(fills.colour_BC) - self._mean_WC[:3]) / self._std_WC[:3]
+            x_BCHW = resample(x_BCHW, drawn_B23, Fills(fills.kinds, partner_BCHW, colour_BC[:, :, None, None]))
+            back_B23 = invert(drawn_B23)
+            target_B23 = back_B23 if target_B23 is None else compose(back_B23, target_B23)
+        return Batch(x_BCHW.contiguous(memory_format=torch.channels_last), labels_B, target_B23)
+
+    def _images(self, indices_B: torch.Tensor) -> torch.Tensor:
+        """B x C x H x W, normalised, as a view of channels last."""
+        raw_BHWC = self._send(self.dataset.images_NHWC.index_select(0, indices_B))
+        rows_BHX = raw_BHWC.flatten(2).float().sub_(self._mean_WC).div_(self._std_WC)  # by rows: 3 times as fast
+        return rows_BHX.view(raw_BHWC.shape).permute(0, 3, 1, 2)
 
     def _send(self, tensor: torch.Tensor) -> torch.Tensor:
         """The tensor on the device; the copy to a CUDA device goes on while the host works."""
@@ -139,18 +204,23 @@ class Workbench:
 
     @torch.no_grad()
     def evaluate(
-        self, model: TransformedClassifier, indices_I: torch.Tensor, *, view: View | None, undo: bool = False
+        self,
+        model: TransformedClassifier,
+        indices_I: torch.Tensor,
+        *,
+        view: View | None,
+        undo: bool = False,
+        fill: str | None = None,
     ) -> tuple[Scores, torch.Tensor | None]:
         """Accuracy of `model` on these images and its theta_N23 (None without a transformer).
 
-        `undo` applies the inverse of the drawn warp first: the oracle.
+        `undo` shows it what the oracle sees. `fill` is another one than accuracy is quoted under.
         """
         model.eval()
         num_top1 = num_top5 = 0
         thetas = []
-        for x_BCHW, labels_B, drawn_B23 in self.eval_batches(indices_I, view):
-            if undo and drawn_B23 is not None:
-                x_BCHW = warp(x_BCHW, invert(drawn_B23))
+        for batch in self.eval_batches(indices_I, view, fill=fill):
+            x_BCHW, labels_B = self.undo(batch) if undo else batch.x_BCHW, batch.labels_B
             with self.autocast():
                 logits_BK, theta_B23 = model(x_BCHW)
             ranked_B5 = logits_BK.float().topk(min(5, logits_BK.shape[1]), dim=1).indices

@@ -54,7 +54,7 @@ class Plan:
     @property
     def keys(self) -> tuple[str, ...]:
         """What is trained with each seed, in this order: control, oracle, and the digests of the architectures."""
-        references = (CONTROL,) if self.task.view == "none" else (CONTROL, ORACLE)
+        references = (CONTROL, ORACLE) if self.task.has_oracle else (CONTROL,)
         return (*references, *(contender.arch.digest for contender in self.contenders))
 
 

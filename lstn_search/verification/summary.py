@@ -7,7 +7,7 @@ statistic. The pick rests on validation alone, verdicts are about test accuracy.
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from lstn_search.spec.results import gap_closed
+from lstn_search.spec.results import DEAD, gap_closed
 from lstn_search.verification.plan import CONTROL, ORACLE, Contender, Plan
 from lstn_search.verification.records import Record
 from lstn_search.verification.result import Difference, Finalist, SeedResult, Verification
@@ -208,7 +208,7 @@ def _counted(finalist: Finalist, column: str) -> list[float]:
 def _health(finalist: Finalist) -> tuple[str, ...]:
     """Every way in which its localizer died, or its training failed, with any complete seed."""
     counted = [row for row in finalist.seeds if row.counted]
-    found = {status: sum(row.status == status for row in counted) for status in ("failed", "inert", "collapsed")}
+    found = {status: sum(row.status == status for row in counted) for status in ("failed", *DEAD)}
     return tuple(f"{status} in {count} of {len(counted)} seeds" for status, count in found.items() if count)
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.objectives import front_name
-from lstn_search.spec.results import TrialResult
+from lstn_search.spec.results import DEAD, TrialResult
 from lstn_search.spec.space import load_space
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ def headline_info(run: "Run") -> HeadlineInfo:
         best=_standing(run, best, "best") if best else None,
         lstn=_standing(run, lstn, "L-STN") if lstn else None,
         control=_reference(run, run.references.control, rung, "control"),
-        oracle=None if run.task.view == "none" else _reference(run, run.references.oracle, rung, "oracle"),
+        oracle=_reference(run, run.references.oracle, rung, "oracle") if run.task.has_oracle else None,
         front=tuple(_standing(run, entry, "front") for entry in front),
         front_name=front_name(settings.objectives),
         seeds=tuple(_standing(run, e, "seed point") for e in sorted(seeds, key=lambda e: e.candidate.gflops)),
@@ -145,7 +145,7 @@ def headline_info(run: "Run") -> HeadlineInfo:
         seed=run.task.seed,
         num_seeds=sum(entry.candidate.is_seed for entry in run.entries),
         num_trials=sum(not entry.candidate.is_seed for entry in run.entries),
-        num_dead=sum(entry.status in ("inert", "collapsed") for entry in run.entries),
+        num_dead=sum(entry.status in DEAD for entry in run.entries),
         num_failed=sum(entry.status == "failed" for entry in run.entries),
         hardware=_hardware(manifest.get("hardware", {}), manifest.get("device", "")),
         seconds=manifest.get("seconds"),

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import TYPE_CHECKING
 
+from lstn_search.spec.names import SCORED_FILLS
 from lstn_search.spec.results import COLLAPSED_OUT_OF_FRAME, COLLAPSED_SCALE, INERT_SPREAD
 
 if TYPE_CHECKING:
@@ -80,6 +81,10 @@ def reason_of_death(result: "TrialResult") -> str:
         return result.reason or "no reason was recorded"
     if result.status == "inert":
         return f"theta is the same for every image: spread {result.spread or 0:.4f}, below {INERT_SPREAD:g}"
+    if result.status == "frame reader":
+        by_fill = {fill: getattr(result, f"frozen_{fill}") for fill in SCORED_FILLS}
+        scores = ", ".join(f"{fill} {top1:.1f} %" for fill, top1 in by_fill.items() if top1 is not None)
+        return f"it is no better than no transformer under every fill: frozen {scores}"
     if result.out_of_frame is not None and result.out_of_frame > COLLAPSED_OUT_OF_FRAME:
         share = f"{100 * result.out_of_frame:.0f} % of its sampling points lie outside the image"
         return f"{share}, more than {100 * COLLAPSED_OUT_OF_FRAME:.0f} %"
