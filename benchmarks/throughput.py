@@ -32,7 +32,6 @@ from lstn_search.data.cache import default_cache_dir
 from lstn_search.jobs.base import Ended, Job, WorkerSetup
 from lstn_search.jobs.launch import run_job
 from lstn_search.jobs.local import KEEP_MEMORY, LocalEngine
-from lstn_search.nets.warps import invert
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost, fits
 from lstn_search.spec.ladder import Ladder
@@ -215,7 +214,7 @@ def in_turn(trial: Callable[[], object], bare: Callable[[], object], *, trial_fi
 def timed_stages(bench: Workbench, warm: Warm, arch: Arch) -> dict[str, Timed]:
     """What a trial of this architecture consists of, by name."""
     recover_batches = list(bench.train_batches("recover", 0, bench.recover_view))
-    targets = [invert(batch.drawn_B23) for batch in recover_batches if batch.drawn_B23 is not None]
+    targets = [batch.target_B23 for batch in recover_batches if batch.target_B23 is not None]
     val_batches = list(bench.eval_batches(bench.dataset.val_I, bench.view))
     clean_batches = list(bench.eval_batches(bench.dataset.val_I, None))
     joint_batches = list(bench.train_batches("joint", 1, bench.view))

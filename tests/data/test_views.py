@@ -8,6 +8,7 @@ from smooth_images import smooth_images
 from torchvision.transforms.functional import InterpolationMode
 from torchvision.transforms.functional import affine as torchvision_affine
 
+from lstn_search.data.fills import Fills
 from lstn_search.data.views import View, resample
 from lstn_search.errors import SettingError
 from lstn_search.nets.transformer import warp
@@ -114,4 +115,6 @@ def test_what_lies_outside_is_zero() -> None:
 def test_resample_is_warp_up_to_rounding(height: int, width: int) -> None:
     theta_N23 = draw(View.named("affine"), 8)
     x_NCHW = smooth_images(8, 20)[:, :, :height, :width]
-    torch.testing.assert_close(resample(x_NCHW, theta_N23), warp(x_NCHW, theta_N23), rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        resample(x_NCHW, theta_N23, Fills(("zeros",) * 8)), warp(x_NCHW, theta_N23), rtol=0, atol=1e-5
+    )

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -86,9 +87,9 @@ def test_a_trial_never_sees_a_test_image(
     seen: set[int] = set()
     plain = Workbench._batch
 
-    def batch(self: Workbench, indices_B: torch.Tensor, drawn_B23: torch.Tensor | None) -> Batch:
+    def batch(self: Workbench, indices_B: torch.Tensor, *drawn: Any) -> Batch:
         seen.update(indices_B.tolist())
-        return plain(self, indices_B, drawn_B23)
+        return plain(self, indices_B, *drawn)
 
     monkeypatch.setattr(Workbench, "_batch", batch)
     short = Workbench(dataclasses.replace(bench.task, epochs=1, recover_steps=9), cache_dir=small_cache, progress=False)

@@ -13,7 +13,6 @@ from small_training import ARCH, state_of
 from torch import nn
 
 from lstn_search.nets.transformer import warp
-from lstn_search.nets.warps import invert
 from lstn_search.train.averaging import DECAY
 from lstn_search.train.health import examine
 from lstn_search.train.joint import JointTraining
@@ -203,8 +202,8 @@ def test_the_oracle_is_trained_on_images_whose_warp_was_undone(bench: Workbench,
     training.model.backbone.register_forward_pre_hook(lambda _, args: seen.append(args[0].detach().clone()))
     training.run_epoch()
     for x_BCHW, batch in zip(seen, bench.train_batches("joint", 1, bench.view), strict=True):
-        assert batch.drawn_B23 is not None
-        assert torch.equal(x_BCHW, warp(batch.x_BCHW, invert(batch.drawn_B23)))
+        assert batch.target_B23 is not None
+        assert torch.equal(x_BCHW, warp(batch.x_BCHW, batch.target_B23))
 
 
 def test_an_epoch_that_is_evaluated_is_evaluated_by_the_weights_that_count(start: Start) -> None:

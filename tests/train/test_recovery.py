@@ -13,7 +13,7 @@ from tiny_spaces import with_warp
 from torch import nn
 
 from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifier
-from lstn_search.nets.warps import invert, to_matrix
+from lstn_search.nets.warps import to_matrix
 from lstn_search.spec.warp_families import WARP_FAMILIES
 from lstn_search.train.health import examine
 from lstn_search.train.recovery import Diverged, Recovery, alignment, recover
@@ -41,9 +41,9 @@ def change(bench: Workbench, small_cache: Path) -> Change:
 def test_the_error_of_a_fresh_localizer_is_that_of_the_identity(bench: Workbench) -> None:
     mse, error_px = alignment(bench, build_localizer(bench, ARCH))
     (batch,) = bench.eval_batches(bench.dataset.val_I, bench.recover_view)
-    assert batch.drawn_B23 is not None
+    assert batch.target_B23 is not None
     squares, distances = [], []
-    for target in invert(batch.drawn_B23).tolist():
+    for target in batch.target_B23.tolist():
         gap = [[target[i][j] - float(i == j) for j in range(3)] for i in range(2)]
         squares += [value**2 for row in gap for value in row]
         for x, y in [(-1, -1), (1, -1), (-1, 1), (1, 1)]:
@@ -75,8 +75,8 @@ def test_every_family_of_warps_comes_alive(warp: str, change: Change) -> None:
     localizer = build_localizer(short, with_warp(ARCH, warp))
     mse, _ = alignment(short, localizer)
     (batch,) = short.eval_batches(short.dataset.val_I, short.recover_view)
-    assert batch.drawn_B23 is not None
-    target_6B = invert(batch.drawn_B23).flatten(1).T
+    assert batch.target_B23 is not None
+    target_6B = batch.target_B23.flatten(1).T
     basis_6P = to_matrix(torch.eye(localizer.last.out_features), localizer.family).flatten(1).T
     nearest_6B = basis_6P @ torch.linalg.lstsq(basis_6P, target_6B).solution  # the best that the family can say
     least = torch.nn.functional.mse_loss(nearest_6B, target_6B).item()
@@ -123,10 +123,10 @@ def test_the_distance_of_the_corners_can_be_what_it_learns(
     localizer = build_localizer(bench, ARCH)
     recovery = recover(bench, localizer)
     first = next(bench.train_batches("recover", 0, bench.recover_view))
-    assert first.drawn_B23 is not None
+    assert first.target_B23 is not None
     distances = [
         math.hypot(*(row[0] * x + row[1] * y + row[2] - corner for row, corner in zip(target, (x, y), strict=True)))
-        for target in invert(first.drawn_B23).tolist()
+        for target in first.target_B23.tolist()
         for x, y in [(-1, -1), (1, -1), (-1, 1), (1, 1)]
     ]
     assert losses[0] == pytest.approx(sum(distances) / len(distances), rel=1e-4)

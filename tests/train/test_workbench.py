@@ -4,6 +4,7 @@ import dataclasses
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -58,8 +59,8 @@ def test_two_architectures_see_the_same_batches_and_warps(
     def listen(name: str) -> None:
         plain, seen[name] = type(bench)._batch, []
 
-        def batch(self: Workbench, indices_B: torch.Tensor, drawn_B23: torch.Tensor | None) -> Batch:
-            made = plain(self, indices_B, drawn_B23)
+        def batch(self: Workbench, indices_B: torch.Tensor, *drawn: Any) -> Batch:
+            made = plain(self, indices_B, *drawn)
             seen[name].append(digest([made]))
             return made
 
@@ -109,10 +110,10 @@ def test_a_batch_is_the_normalised_images_warped_as_drawn(bench: Workbench) -> N
     upright, warped = (next(bench.eval_batches(val_I, view)) for view in (None, bench.view))
     pixels = bench.dataset.images_NHWC[val_I].permute(0, 3, 1, 2).double() / 255
     torch.testing.assert_close(upright.x_BCHW.double(), (pixels - 0.5) / 0.5, rtol=0, atol=1e-5)
-    assert upright.drawn_B23 is None
-    assert warped.drawn_B23 is not None
+    assert upright.target_B23 is None
+    assert warped.target_B23 is not None
     assert torch.equal(warped.labels_B, bench.dataset.labels_N[val_I])
-    torch.testing.assert_close(warped.x_BCHW, warp(upright.x_BCHW, warped.drawn_B23), rtol=0, atol=2e-5)
+    torch.testing.assert_close(warped.x_BCHW, warp(upright.x_BCHW, invert(warped.target_B23)), rtol=0, atol=2e-5)
 
 
 def test_without_a_view_recover_still_has_warps_to_undo(bench: Workbench, small_cache: Path) -> None:
@@ -178,13 +179,13 @@ def test_the_oracle_sees_the_image_as_it_was(bench: Workbench, warm: Warm) -> No
     frozen = TransformedClassifier(None, warm.backbone(bench))
     val_I = bench.dataset.val_I
     (batch,) = bench.eval_batches(val_I, bench.view)
-    assert batch.drawn_B23 is not None
-    exact = SpatialTransformer(Says(invert(batch.drawn_B23)))
+    assert batch.target_B23 is not None
+    exact = SpatialTransformer(Says(batch.target_B23))
     oracle, _ = bench.evaluate(frozen, val_I, view=bench.view, undo=True)
     by_theta, theta_N23 = bench.evaluate(TransformedClassifier(exact, frozen.backbone), val_I, view=bench.view)
     assert theta_N23 is not None
     assert by_theta == oracle
-    assert corner_error_px(theta_N23, invert(batch.drawn_B23), SIZE_PX).max() == 0
+    assert corner_error_px(theta_N23, batch.target_B23, SIZE_PX).max() == 0
     warped, _ = bench.evaluate(frozen, val_I, view=bench.view)
     assert oracle.top1 > warped.top1 + 20
     assert bench.evaluate(frozen, val_I, view=None, undo=True) == bench.evaluate(frozen, val_I, view=None)
@@ -252,6 +253,6 @@ def test_recover_trains_the_localizer_under_autocast_too(bench: Workbench, small
 
 def identity_mse(bench: Workbench) -> float:
     (batch,) = bench.eval_batches(bench.dataset.val_I, bench.recover_view)
-    assert batch.drawn_B23 is not None
+    assert batch.target_B23 is not None
     identity = torch.eye(2, 3)
-    return float((invert(batch.drawn_B23) - identity).square().mean())
+    return float((batch.target_B23 - identity).square().mean())

@@ -36,9 +36,9 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[int]]:
     seen: set[int] = set()
     plain = Workbench._batch
 
-    def batch(self: Workbench, indices_B: torch.Tensor, drawn_B23: torch.Tensor | None) -> Any:
+    def batch(self: Workbench, indices_B: torch.Tensor, *drawn: Any) -> Any:
         seen.update(indices_B.tolist())
-        return plain(self, indices_B, drawn_B23)
+        return plain(self, indices_B, *drawn)
 
     monkeypatch.setattr(Workbench, "_batch", batch)
     yield seen
