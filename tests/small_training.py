@@ -57,7 +57,7 @@ def _draw(label: int, rng: np.random.RandomState) -> np.ndarray[Any, np.dtype[np
     across = (np.arange(SIZE_PX) + 0.5) / SIZE_PX * 2 - 1
     x, y = np.meshgrid(across, across)
     angle = 2 * math.pi * label / CLASSES + rng.uniform(-0.2, 0.2)
-    dot = np.hypot(x - 0.45 * math.cos(angle), y - 0.45 * math.sin(angle)) < 0.2
+    dot = np.hypot(x - 0.4 * math.cos(angle), y - 0.4 * math.sin(angle)) < 0.3
     channels = np.stack([128 + 100 * x, 128 + 100 * y, np.where(dot, 240.0, 20.0)], axis=2)
     return np.clip(channels + rng.normal(0, 8, channels.shape), 0, 255).astype(np.uint8)
 
@@ -68,9 +68,10 @@ def small_task(dataset: Path, **settings: Any) -> Task:
         "image_size": 2 * SIZE_PX,
         "trial_size": SIZE_PX,
         "backbone": "test_byobnet",
-        "recover_steps": 150,
+        "view_strength": 1.3,
+        "recover_steps": 250,
         "epochs": 2,
-        "warm_epochs": 6,
+        "warm_epochs": 8,
         "batch_size": 40,
         "precision": "fp32",
         "device": "cpu",

@@ -102,6 +102,7 @@ def _facts(prepared: Prepared) -> dict[str, object]:
         "data": {
             "name": dataset.name,
             "fingerprint": dataset.fingerprint,
+            "poses_fingerprint": dataset.poses_fingerprint,
             "split_fingerprint": dataset.split_fingerprint,
             "classes": dataset.num_classes,
             "train": len(dataset.train_I),

@@ -103,13 +103,15 @@ class RunFolder:
             )
 
     def check_same_images(self, facts: dict[str, Any], *, cure: str) -> None:
-        """Raise RunError when a task was prepared (see `prepare_task`) from other images than this run's."""
+        """Raise RunError when a task was prepared (see `prepare_task`) from other images or poses than this run's."""
         before = self.manifest.get("data")
         if before is not None and before["fingerprint"] != facts["data"]["fingerprint"]:
             raise RunError(
                 f"{self.path} was made on other images of {self.settings.task.dataset} (their hash differs); "
                 f"restore the images, or {cure}"
             )
+        if before is not None and before.get("poses_fingerprint", "") != facts["data"]["poses_fingerprint"]:
+            raise RunError(f"{self.path} was made with other poses (their hash differs); restore them, or {cure}")
 
     def release(self) -> None:
         """Let other processes write here."""

@@ -14,6 +14,7 @@ from lstn_search.errors import ArchError, SettingError
 from lstn_search.nets.transformer import TransformedClassifier
 from lstn_search.runs.checkpoints import load_checkpoint, save_checkpoint
 from lstn_search.spec.arch import Arch, Layer
+from lstn_search.spec.names import SCORED_FILLS
 from lstn_search.spec.results import References, TrialResult, gap_closed
 from lstn_search.train.joint import Epoch, JointTraining
 from lstn_search.train.prepared import Prepared
@@ -152,14 +153,16 @@ def test_a_trial_put_aside_ends_like_one_that_was_never_interrupted(
     assert (first.val_top1, between.epochs, last.epochs) == (None, 1, 2)
     assert [same_epoch(row) for row in between.history] == [same_epoch(row) for row in whole.history[:1]]
     recovered, joint, expected = same_numbers(first), same_numbers(last), same_numbers(whole)
-    of_recover = {"recover_steps", "alignment_mse", "corner_error_px", "frozen_top1"}
+    of_recover = {"recover_steps", "alignment_mse", "corner_error_px", "frozen_top1"} | {
+        f"frozen_{fill}" for fill in SCORED_FILLS
+    }
     assert {name: recovered[name] for name in of_recover} == {name: expected[name] for name in of_recover}
     assert {**joint, **dict.fromkeys(of_recover)} == {**expected, **dict.fromkeys(of_recover)}
     assert joint["frozen_top1"] is None
     weights = state_of(model)
     assert all(torch.equal(tensor, weights[name]) for name, tensor in state_of(trial.model).items())
     assert [(row["stage"], row["at"]) for row in trial.snapshots] == [
-        *(("recover", steps) for steps in (6, 15, 30, 75, 150)),
+        *(("recover", steps) for steps in (10, 25, 50, 125, 250)),
         *(("joint", epochs) for epochs in (1, 2)),
     ]
     last_snapshot, localizer = trial.snapshots[-1]["localizer"], trial.model.transformer.localizer  # type: ignore[union-attr]

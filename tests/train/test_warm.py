@@ -45,7 +45,7 @@ def test_it_classifies_upright_images_and_not_warped_ones(bench: Workbench, warm
     warped, _ = bench.evaluate(model, bench.dataset.val_I, view=bench.view)
     assert upright == warm.val_clean
     assert upright.top1 > 95
-    assert warped.top1 < 60
+    assert warped.top1 < 70
 
 
 def test_the_second_time_it_is_read(make: Make, warm: Warm, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:

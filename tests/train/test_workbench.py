@@ -107,7 +107,7 @@ def test_seeds_of_different_uses_are_different() -> None:
 
 def test_a_batch_is_the_normalised_images_warped_as_drawn(bench: Workbench) -> None:
     val_I = bench.dataset.val_I
-    upright, warped = (next(bench.eval_batches(val_I, view)) for view in (None, bench.view))
+    upright, warped = (next(bench.eval_batches(val_I, view, fill="zeros")) for view in (None, bench.view))
     pixels = bench.dataset.images_NHWC[val_I].permute(0, 3, 1, 2).double() / 255
     torch.testing.assert_close(upright.x_BCHW.double(), (pixels - 0.5) / 0.5, rtol=0, atol=1e-5)
     assert upright.target_B23 is None
