@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from report_runs import BUDGET_GFLOPS, NUM_TRIALS, make_references, make_run, make_settings
 from scipy import stats
+from tiny_spaces import SKIPS
 
 from lstn_search.cli import main
 from lstn_search.nets.localizer import Localizer
@@ -327,6 +328,7 @@ def test_lstn_is_drawn_as_the_paper_has_it() -> None:
 def test_an_architecture_in_a_line() -> None:
     assert summary(load_space("lstn").seeds["light"]) == "dw3 1-16p2 dw3 1-32 | pool 1"
     assert summary(load_space("lstn").seeds["stn"]) == "7-8p2 5-10p2 | flatten, 32"
+    assert summary(SKIPS) == "1-16 dw3+ 1-3+3 5/2-8p2 5-8g2+ | flatten, 32"
 
 
 def test_there_is_a_row_an_architecture(run: Run) -> None:

@@ -139,7 +139,7 @@ def test_an_installed_package_finds_its_own_spaces(tmp_path: Path, monkeypatch: 
     installed = tmp_path / "site-packages" / "lstn_search"
     (installed / "search_spaces").mkdir(parents=True)
     (installed / "search_spaces" / "mine.toml").touch()
-    monkeypatch.setattr(space_module, "__file__", str(installed / "space.py"))
+    monkeypatch.setattr(space_module, "__file__", str(installed / "spec" / "space.py"))
     assert space_names() == ["mine"]
 
 
