@@ -118,14 +118,14 @@ def fill(folder: RunFolder, space: Space, size: int) -> None:
         result = invent(archs[number], rung)
         schedule.finish(number, score(settings, result) if rung == 0 else result.val_top1)
         attrs = {"trial": number, "name": f"t{number}", "rung": rung, "result": json.dumps(result.to_dict())}
-        gflops = schedule.runners[number].gflops
-        rungs.append(create_trial(values=[result.accuracy or 0.0, gflops], user_attrs=attrs))
+        costs = schedule.runners[number].costs
+        rungs.append(create_trial(values=[result.accuracy or 0.0, *costs], user_attrs=attrs))
 
     trials = []
     for number, (choices, arch) in enumerate(_affordable(space, settings, size, rng)):
         archs.append(arch)
         gflops = settings.violation(arch) + settings.budget_gflops
-        schedule.start(number, gflops=gflops)
+        schedule.start(number, costs=(gflops,))
         finish(number, 0)
         trials.append(_told(space, settings, number, size, choices, arch, gflops))
         while (step := schedule.next(may_propose=True)) is not None and step.kind == "climb":
@@ -204,7 +204,7 @@ def time_ours(
     engine = NoopEngine(setup, writes)
     before, start = num_told(path), time.perf_counter()
     with contextlib.suppress(CheckpointError):  # nothing was trained, so the best one has no weights to export
-        search(space, settings, path, lambda folder: engine, trials=size + trials, resume=True)
+        search(space, settings, path, lambda task, ladder, folder: engine, trials=size + trials, resume=True)
     return {
         "seconds": engine.ended - engine.began,
         "proposals": num_told(path) - before,

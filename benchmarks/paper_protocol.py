@@ -18,22 +18,23 @@ import torch
 from measured import Row, append_row, machine, of, paired, read_rows
 
 from lstn_search.data.cache import default_cache_dir
-from lstn_search.jobs.work import prepare
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.space import load_space
 from lstn_search.spec.task import Task
-from lstn_search.train.trial import run_reference, run_trial
-from lstn_search.train.workbench import Workbench
+from lstn_search.train.prepared import Prepared, prepare
+from lstn_search.train.trial import start_trial
 
 CONTROL = "none"
 NETS = (CONTROL, "stn", "vstn", "lstn", "light")
 SETTINGS = ("dataset", "backbone", "trial_size", "epochs", "batch_size", "lr", "view")
 
 
-def train(bench: Workbench, name: str, arch: Arch | None) -> Row:
+def train(prepared: Prepared, name: str, arch: Arch | None) -> Row:
     """One training, measured on the validation images and once on the test images."""
-    result, model = run_reference(bench, None, oracle=False) if arch is None else run_trial(bench, arch, None)
-    test = None if model is None else bench.evaluate(model, bench.dataset.test_I, view=bench.view)[0]
+    bench, trial = prepared.bench, start_trial(prepared, arch)
+    result, test = trial.run(), None
+    if result.status != "failed":
+        test, _ = bench.evaluate(trial.model, bench.dataset.test_I, view=bench.view)
     return {
         "settings": {name: getattr(bench.task, name) for name in SETTINGS},
         "name": name,
@@ -109,9 +110,9 @@ def main() -> None:
         missing = [name for name in NETS if not any((row["name"], row["seed"]) == (name, seed) for row in rows)]
         if not missing:
             continue
-        bench, _ = prepare(task, default_cache_dir(), lambda what: None)
+        prepared = prepare(task, default_cache_dir(), lambda what: None)
         for name in missing:
-            append_row(options.out, train(bench, name, None if name == CONTROL else seeds[name]))
+            append_row(options.out, train(prepared, name, None if name == CONTROL else seeds[name]))
         rows = read_rows(options.out, settings)
     print(f"\n{machine()}\n\n{table(rows)}")
 

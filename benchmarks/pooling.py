@@ -18,12 +18,12 @@ import torch
 from measured import Row, append_row, machine, of, paired, read_rows
 
 from lstn_search.data.cache import default_cache_dir
-from lstn_search.jobs.work import prepare
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost
 from lstn_search.spec.space import load_space
 from lstn_search.spec.task import Task
-from lstn_search.train.trial import build_localizer, recover_columns
+from lstn_search.train.prepared import prepare
+from lstn_search.train.trial import start_trial
 
 BASE = "1x1"
 SETTINGS = ("dataset", "backbone", "trial_size", "recover_steps", "batch_size", "view", "view_strength")
@@ -82,12 +82,11 @@ def main() -> None:
         missing = {name: arch for name, arch in variants().items() if name not in done}
         if not missing:
             continue
-        bench, warm = prepare(task, default_cache_dir(), lambda what: None)
-        assert warm is not None
+        prepared = prepare(task, default_cache_dir(), lambda what: None)
         for name, arch in missing.items():
-            columns, verdict = recover_columns(bench, build_localizer(bench, arch), warm, None)
-            row = {"settings": settings, "name": name, "seed": seed, "verdict": verdict, **columns}
-            append_row(options.out, row | {"machine": machine()})
+            result = start_trial(prepared, arch).begin()
+            row = {"settings": settings, "name": name, "seed": seed, **result.to_dict(), "machine": machine()}
+            append_row(options.out, row)
         rows = read_rows(options.out, settings)
     print(f"\n{machine()}\n\n{table(rows)}")
 

@@ -110,7 +110,7 @@ def _asynchronous(world: World, num_workers: int, num_rungs: Counter[int]) -> fl
             if step.kind == "propose":
                 net = networks[len(schedule.runners)]
                 number = net.number
-                schedule.start(number, gflops=net.gflops, is_seed=net.is_seed, on_offer=net.gflops <= BUDGET_GFLOPS)
+                schedule.start(number, costs=(net.gflops,), is_seed=net.is_seed, on_offer=net.gflops <= BUDGET_GFLOPS)
             clock += world.timing.driver_seconds
             heapq.heappush(ends, (clock + world.run(number, step.rung).seconds, number))
         if not ends:
@@ -133,7 +133,7 @@ def _halving(world: World) -> list[list[int]]:
             if net.is_seed:
                 seeds += [number] * climbs
             elif run.score is not None:
-                results.add(Standing(number=number, score=run.score, gflops=net.gflops, may_climb=climbs))
+                results.add(Standing(number=number, score=run.score, costs=(net.gflops,), may_climb=climbs))
         stages.append(seeds + results.order()[: results.num_results // world.ladder.eta])
     return stages
 

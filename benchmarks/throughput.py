@@ -29,17 +29,17 @@ import torch.nn.functional as F
 from torch import nn
 
 from lstn_search.data.cache import default_cache_dir
-from lstn_search.data.views import invert
 from lstn_search.jobs.base import Ended, Job, WorkerSetup
 from lstn_search.jobs.launch import run_job
 from lstn_search.jobs.local import KEEP_MEMORY, LocalEngine
-from lstn_search.jobs.work import prepare
+from lstn_search.nets.warps import invert
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost, fits
 from lstn_search.spec.ladder import Ladder
 from lstn_search.spec.space import load_space
 from lstn_search.spec.task import Task
 from lstn_search.train.joint import JointTraining
+from lstn_search.train.prepared import prepare
 from lstn_search.train.recovery import recover
 from lstn_search.train.trial import build_localizer
 from lstn_search.train.warm import Warm
@@ -180,7 +180,8 @@ def stages(options: argparse.Namespace, task: Task, archs: dict[str, Arch]) -> N
     if not KEEP_MEMORY.items() <= os.environ.items():  # read by malloc as a process starts
         os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | KEEP_MEMORY)
     torch.set_num_threads(options.threads)
-    bench, warm = prepare(task, options.cache_dir, lambda what: None)
+    prepared = prepare(task, options.cache_dir, lambda what: None)
+    bench, warm = prepared.bench, prepared.warm
     assert warm is not None
     bench.task = dataclasses.replace(task, recover_steps=bench.batches_per_epoch)
     totals = [[0.0, 0.0] for _ in range(options.repeats)]

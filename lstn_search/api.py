@@ -1,28 +1,36 @@
-"""The library's door: search, open and export, with plain arguments. Torch is loaded when they are called."""
+"""The library's door, with plain arguments. Torch is loaded by the functions that need it, when they are called."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lstn_search.jobs.launch import EngineOptions, run_job, start_engine, start_workers
+from lstn_search.jobs.launch import EngineOptions
+from lstn_search.spec.arch import Arch
 from lstn_search.spec.ladder import Ladder
+from lstn_search.spec.objectives import DEFAULT_OBJECTIVES
 from lstn_search.spec.settings import BudgetScope, SamplerName, SearchSettings
 from lstn_search.spec.space import Space
 from lstn_search.spec.task import Task
 
 if TYPE_CHECKING:
     from lstn_search.pages.page import WrittenReport
-    from lstn_search.pictures.before_after import BeforeAfterInfo
+    from lstn_search.pictures.sightings import BeforeAfterInfo
+    from lstn_search.ranking.deployment import DeploymentWatcher
     from lstn_search.ranking.facts import FidelityInfo
     from lstn_search.runs.run import Run
     from lstn_search.shipping.proof import Proof
-    from lstn_search.study.search import Watcher
+    from lstn_search.spec.results import TrialResult
+    from lstn_search.study.search import SearchWatcher
+    from lstn_search.train.evaluation import EvalReport
     from lstn_search.verification.result import Verification
-    from lstn_search.verification.verify import Watcher as VerifyWatcher
+    from lstn_search.verification.verify import VerifyWatcher
 
-__all__ = ["export", "fidelity", "open_run", "report", "search", "show", "verify"]
+__all__ = ["evaluate", "export", "fidelity", "open_run", "report", "search", "show", "train", "verify"]
 
 DEFAULT_ENGINE = EngineOptions()
+
+OnStage = Callable[[str], None]
+"""Told what is under way: "data", "recover", "joint 1/4", …"""
 
 
 def search(
@@ -36,11 +44,12 @@ def search(
     sampler: SamplerName = "tpe",
     budget_scope: BudgetScope = "localizer",
     ladder: Ladder | None = None,
+    objectives: Sequence[str] = DEFAULT_OBJECTIVES,
     engine: EngineOptions = DEFAULT_ENGINE,
     retries: int = 1,
     storage: str | None = None,
     resume: bool = False,
-    watcher: "Watcher | None" = None,
+    watcher: "SearchWatcher | None" = None,
     log: Sequence[str] = (),
 ) -> "Run":
     """Search `space` for the best localization nets within `budget_gflops` (at `task.image_size`); see `Run`.
@@ -49,8 +58,9 @@ def search(
 
     Raises LstnError on bad input, before anything is trained.
     """
-    from lstn_search.study import search as driver
-    from lstn_search.study.logs import Watchers, make_logs
+    from lstn_search.jobs.loop import Watchers
+    from lstn_search.study.logs import make_logs
+    from lstn_search.study.search import search as run_search
 
     settings = SearchSettings(
         task=task,
@@ -60,33 +70,90 @@ def search(
         sampler=sampler,
         budget_scope=budget_scope,
         ladder=ladder or space.ladder,
+        objectives=tuple(objectives),
         seed=task.seed,
     )
-    with Watchers(watcher, *make_logs(log, space)) as watchers:
-        return driver.search(
-            space,
-            settings,
-            Path(out),
-            lambda folder: start_engine(folder, engine),
-            trials=trials,
-            minutes=minutes,
-            resume=resume,
-            retries=retries,
-            storage=storage,
-            watcher=watchers,
-        )
+    return run_search(
+        space,
+        settings,
+        Path(out),
+        engine.start,
+        trials=trials,
+        minutes=minutes,
+        resume=resume,
+        retries=retries,
+        storage=storage,
+        watcher=Watchers(watcher, *make_logs(log, space)),
+    )
+
+
+def train(
+    arch: Arch,
+    task: Task,
+    *,
+    rung: int = 0,
+    ladder: Ladder | None = None,
+    checkpoints: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+    on_stage: OnStage = lambda what: None,
+) -> "TrialResult":
+    """Train one architecture up to a rung of the ladder, in this process: for a loop of your own.
+
+    Rung 0 is recover (paper's protocol: the whole training, and the only rung). With a folder for `checkpoints`, of
+    this task and ladder alone, the next call, for a higher rung, goes on from where this one stopped; without one it
+    starts again. A diverged training is a result with the status `failed`. Raises LstnError on bad input.
+    """
+    import tempfile
+
+    from lstn_search.data.cache import default_cache_dir
+    from lstn_search.jobs.work import climb, prepared_task
+
+    ladder = Ladder(epochs=()) if task.protocol == "paper" else ladder or Ladder()
+    ladder.check_rung(rung)
+    prepared = prepared_task(task, Path(cache_dir).expanduser() if cache_dir else default_cache_dir(), on_stage)
+    if checkpoints is not None:
+        return climb(prepared, arch, ladder, rung, Path(checkpoints).expanduser(), on_stage)
+    with tempfile.TemporaryDirectory(prefix="lstn-train-") as folder:
+        return climb(prepared, arch, ladder, rung, Path(folder), on_stage)
+
+
+def evaluate(
+    arch: Arch | None,
+    task: Task,
+    *,
+    name: str = "arch",
+    out: str | Path | None = None,
+    cache_dir: str | Path | None = None,
+    on_stage: OnStage = lambda what: None,
+) -> "EvalReport":
+    """Train one architecture (None: none) at the task's schedule and test it once, beside control and oracle.
+
+    `out` gets report.json and the trained model as code, as from `eval --out`. `Task(**FULL_SCHEDULE, ...)` is the
+    schedule of the command. Raises LstnError on bad input.
+    """
+    from lstn_search.data.cache import default_cache_dir
+    from lstn_search.jobs.work import prepared_task
+    from lstn_search.shipping.export import write_evaluation
+    from lstn_search.train.evaluation import evaluate as run_evaluation
+
+    cache = Path(cache_dir).expanduser() if cache_dir else default_cache_dir()
+    prepared = prepared_task(task, cache, on_stage)
+    report, model = run_evaluation(prepared, arch, name=name, cache_dir=cache, on_stage=on_stage)
+    if out is not None:
+        write_evaluation(Path(out).expanduser(), report, model, prepared.bench)
+    return report
 
 
 def open_run(path: str | Path) -> "Run":
     """What a search left in a folder, to read from. Raises RunError when it holds no run."""
-    from lstn_search.runs import run
+    from lstn_search.runs.run import open_run as open_folder
 
-    return run.open_run(Path(path))
+    return open_folder(Path(path))
 
 
 def export(run: "Run", pick: str, out: str | Path) -> "Proof":
     """Write one architecture of a run's front as code that needs only torch, with its weights; it proves itself."""
-    from lstn_search.study.outputs import write_export
+    from lstn_search.shipping.export import write_export
 
     return write_export(run, run.find(pick), Path(out))
 
@@ -98,30 +165,31 @@ def fidelity(
     rung: int = 0,
     minutes: float | None = None,
     engine: EngineOptions = DEFAULT_ENGINE,
+    retries: int = 1,
     seed: int = 0,
     data_dir: str | Path | None = None,
-    on_stage: Callable[[str], None] = lambda what: None,
+    watcher: "DeploymentWatcher | None" = None,
 ) -> "FidelityInfo":
     """Which cheap measurements of a run rank its architectures; also written to the run folder as fidelity.json.
 
     With `deployment` that many architectures are first trained at the deployment size, up to `rung`; what is on file is
-    not trained again, and after `minutes` nothing new is started. `data_dir` is where the images lie now; `on_stage` is
-    told what is under way. Raises LstnError on bad input.
+    not trained again, and after `minutes` nothing new is started. `data_dir` is where the images lie now. Raises
+    LstnError on bad input.
     """
     from lstn_search.ranking.deployment import measure_deployment
     from lstn_search.ranking.facts import fidelity_info, write_fidelity
 
     if deployment is not None:
-        ladder = run.folder.settings.ladder
         measure_deployment(
             run,
             deployment,
-            lambda task, folder: start_workers(task, ladder, folder, engine, run_job),
+            engine.start,
             rung=rung,
             minutes=minutes,
+            retries=retries,
             seed=seed,
             data_dir=str(Path(data_dir).expanduser()) if data_dir else None,
-            on_stage=on_stage,
+            watcher=watcher,
         )
     info = fidelity_info(run, seed=seed)
     write_fidelity(run, info)
@@ -147,11 +215,10 @@ def verify(
     The schedule is the search's longest unless `epochs` or `recover_steps` ask for more; `data_dir` and `device` are
     the run's. What is on file in the run folder is not trained again. Raises LstnError on bad input.
     """
-    from lstn_search.verification import plan, work
-    from lstn_search.verification import verify as driver
+    from lstn_search.verification.plan import make_plan
+    from lstn_search.verification.verify import verify as run_verification
 
-    settings = run.folder.settings
-    asked = plan.make_plan(
+    plan = make_plan(
         run,
         top=top,
         seeds=seeds,
@@ -160,14 +227,7 @@ def verify(
         data_dir=str(Path(data_dir).expanduser()) if data_dir else None,
         device=device,
     )
-    return driver.verify(
-        asked,
-        run.folder.path,
-        lambda task, folder: start_workers(task, settings.ladder, folder, engine, work.run_job),
-        minutes=minutes,
-        retries=retries,
-        watcher=watcher,
-    )
+    return run_verification(plan, run.folder, engine.start, minutes=minutes, retries=retries, watcher=watcher)
 
 
 def report(run: "Run", out: str | Path | None = None) -> "WrittenReport":
@@ -175,9 +235,9 @@ def report(run: "Run", out: str | Path | None = None) -> "WrittenReport":
 
     Raises RunError when the folder cannot be written.
     """
-    from lstn_search.pages import page
+    from lstn_search.pages.page import report as write_report
 
-    return page.report(run, None if out is None else Path(out))
+    return write_report(run, None if out is None else Path(out))
 
 
 def show(

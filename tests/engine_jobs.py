@@ -18,6 +18,9 @@ from lstn_search.spec.task import Task
 
 Say = Callable[[str], None]
 
+LONG = 1200
+"""Seconds: more than a test may take, so what is gone earlier was ended."""
+
 
 def make_setup(folder: Path, **settings: Any) -> WorkerSetup:
     task = Task(dataset="glyphs", device="cpu")
@@ -37,7 +40,7 @@ def write_pid(setup: WorkerSetup, what: str, pid: int) -> None:
 
 def start_child(setup: WorkerSetup, what: str) -> "subprocess.Popen[bytes]":
     """A process that outlives its parent if nobody ends it, and holds every file its parent had open."""
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], close_fds=False)
+    child = subprocess.Popen([sys.executable, "-c", f"import time; time.sleep({LONG})"], close_fds=False)
     write_pid(setup, what, child.pid)
     return child
 
@@ -52,16 +55,18 @@ def stages(setup: WorkerSetup, job: Job, say: Say, argument: str) -> Ended:
     return ok(setup, job, say, "")
 
 
-def sleep(setup: WorkerSetup, job: Job, say: Say, argument: str) -> Ended:
-    say("asleep")
-    time.sleep(float(argument))
+def wait(setup: WorkerSetup, job: Job, say: Say, argument: str) -> Ended:
+    """End when the file `go` is there."""
+    say("waiting")
+    while not (setup.folder / "go").exists():
+        time.sleep(0.01)
     return ok(setup, job, say, "")
 
 
 def kill_actor(setup: WorkerSetup, job: Job, say: Say, argument: str) -> Ended:
     """Kill the Ray actor that minds this worker, as the loss of its node would."""
     os.kill(os.getppid(), signal.SIGKILL)
-    time.sleep(60)
+    time.sleep(LONG)
     raise AssertionError
 
 
@@ -127,9 +132,10 @@ def nothing(setup: WorkerSetup, job: Job, say: Say, argument: str) -> Ended:
 
 
 def linger(setup: WorkerSetup, job: Job, say: Say, argument: str) -> Ended:
-    """Stay on a node of the Ray cluster for some seconds, long enough for it to be removed."""
+    """Stay on a node of the Ray cluster until the file `go ARGUMENT` is there."""
     say(os.environ["NODE_NAME"])
-    time.sleep(float(argument.split()[0]))
+    while not (setup.folder / f"go {argument}").exists():
+        time.sleep(0.01)
     return ok(setup, job, say, "")
 
 
@@ -151,14 +157,14 @@ def stubborn(setup: WorkerSetup, job: Job, say: Say, argument: str) -> Ended:
     start_child(setup, f"child-{argument}")
     write_pid(setup, f"worker-{argument}", os.getpid())
     say("busy")
-    ctypes.PyDLL(None).sleep(600)
+    ctypes.PyDLL(None).sleep(LONG)
     raise AssertionError
 
 
 ACTIONS: dict[str, Callable[[WorkerSetup, Job, Say, str], Ended]] = {
     "ok": ok,
     "stages": stages,
-    "sleep": sleep,
+    "wait": wait,
     "meet": meet,
     "threads": threads,
     "user-error": user_error,
@@ -203,7 +209,7 @@ def ray_search(folder: str) -> None:
     engine = RayEngine(make_setup(Path(folder)), None, engine_jobs.act)
     assert engine.num_slots >= 1
     engine.submit(Job(kind="rung", name="ok"))
-    (ended,) = engine.events(timeout=60)
+    (ended,) = engine.events()
     assert isinstance(ended, Ended) and ended.result is not None, ended
     engine.close()
     import ray

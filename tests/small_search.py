@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lstn_search.errors import LstnError
-from lstn_search.jobs.base import Ended, Engine, Event, Job, Stage, WorkerSetup
+from lstn_search.jobs.base import Ended, Event, Job, Stage, WorkerSetup
+from lstn_search.jobs.loop import MakeEngine
 from lstn_search.runs.entries import Candidate, Entry
 from lstn_search.runs.folder import RunFolder
 from lstn_search.spec.arch import Arch
@@ -145,20 +146,17 @@ class InlineEngine:
     def __init__(self, setup: WorkerSetup) -> None:
         from lstn_search.jobs import work
 
-        work._benches.clear()  # as in a fresh process
+        work._prepared.clear()  # as in a fresh process
         self.setup = setup
         self.run_job = work.run_job
         self._jobs: list[Job] = []
 
     @classmethod
-    def make(cls, cache_dir: Path) -> Callable[[RunFolder], Engine]:
-        """What the driver takes: the engine for a run folder."""
-
-        def engine(folder: RunFolder) -> Engine:
-            settings = folder.settings
-            return cls(WorkerSetup(task=settings.task, ladder=settings.ladder, folder=folder.path, cache_dir=cache_dir))
-
-        return engine
+    def make(cls, cache_dir: Path) -> MakeEngine:
+        """What the driver takes: starts the engine for a task."""
+        return lambda task, ladder, folder: cls(
+            WorkerSetup(task=task, ladder=ladder, folder=folder, cache_dir=cache_dir)
+        )
 
     def submit(self, job: Job) -> None:
         """Keep the job for `events`."""

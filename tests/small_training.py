@@ -10,15 +10,21 @@ import torch
 from PIL import Image
 from torch import nn
 
+from lstn_search.nets.transformer import TransformedClassifier
 from lstn_search.spec.arch import Arch, Head, Layer
 from lstn_search.spec.ladder import Ladder
 from lstn_search.spec.results import References, TrialResult
 from lstn_search.spec.task import Task
+from lstn_search.train.prepared import OnStage, Prepared
 from lstn_search.train.references import load_reference
+from lstn_search.train.trial import start_trial
 from lstn_search.train.warm import Warm
 from lstn_search.train.workbench import Workbench
 
-__all__ = ["ARCH", "IMAGES", "OTHER_ARCH", "SIZE_PX", "climb", "draw_dataset", "same_numbers", "small_task", "state_of"]
+__all__ = [
+    *("ARCH", "IMAGES", "OTHER_ARCH", "SIZE_PX"),
+    *("climb", "draw_dataset", "run_trial", "same_numbers", "small_task", "state_of"),
+]
 
 SIZE_PX = 24
 CLASSES = 6
@@ -79,15 +85,28 @@ def same_numbers(result: TrialResult) -> dict[str, Any]:
     return {name: value for name, value in columns.items() if "seconds" not in name}
 
 
+def run_trial(
+    bench: Workbench,
+    arch: Arch | None,
+    warm: Warm | None,
+    *,
+    oracle: bool = False,
+    on_stage: OnStage = lambda stage: None,
+) -> tuple[TrialResult, TransformedClassifier | None]:
+    """A whole trial, and its trained model; None when it failed."""
+    trial = start_trial(Prepared(bench, warm), arch, oracle=oracle, on_stage=on_stage)
+    result = trial.run()
+    return result, None if result.status == "failed" else trial.model
+
+
 def climb(bench: Workbench, warm: Warm, cache_dir: Path) -> References:
     """Control and oracle on a ladder of one rung: the task's joint epochs."""
-    ladder = Ladder(epochs=(bench.task.epochs,))
-    return References(
-        **{
-            name: load_reference(bench, warm, ladder, cache_dir, oracle=name == "oracle", on_stage=lambda stage: None)
-            for name in ("control", "oracle")
-        }
+    prepared, ladder = Prepared(bench, warm), Ladder(epochs=(bench.task.epochs,))
+    control, oracle = (
+        load_reference(prepared, ladder, cache_dir, oracle=oracle, on_stage=lambda stage: None)
+        for oracle in (False, True)
     )
+    return References(control=control, oracle=oracle)
 
 
 def state_of(module: nn.Module) -> dict[str, torch.Tensor]:

@@ -1,12 +1,14 @@
 """Search spaces small enough to walk through completely, for the tests of spaces and moves."""
 
 import copy
+import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
 from lstn_search.spec.arch import Arch, Layer
 from lstn_search.spec.choices import Choices, Value
 from lstn_search.spec.space import Space
+from lstn_search.spec.warp_families import WARP_FAMILIES
 
 TINY: dict[str, Any] = {
     "norm": ["none", "conv-act-bn"],
@@ -45,6 +47,11 @@ def tiny(**changes: Any) -> Space:
     return Space.from_dict(data, name="tiny")
 
 
+def with_warp(arch: Arch, warp: str) -> Arch:
+    """The same architecture with another family of warps."""
+    return dataclasses.replace(arch, head=dataclasses.replace(arch.head, warp=warp))
+
+
 def every_choice(space: Space) -> Iterator[Choices]:
     """All that `walk` can return: the last answer that still has a next value is advanced, like an odometer."""
     answers: list[int] = []
@@ -75,6 +82,7 @@ SPACES = {
     "no norm to leave out": tiny(norm=["conv-bn-act", "conv-act-bn"], stem_max_pool=[1, 3], unit_decoder=[8]),
     "always two units": tiny(units=[2], head_pool_to=[3, 2, 1], unit_encoder=[4], unit_decoder=[6], norm=["none"]),
     "separable stem": tiny(stem_kind=["separable", "plain"], units=[0, 1], tail_width=[5, 2], head_hidden=[16]),
+    "every warp": tiny(units=[0], head_warp=[*WARP_FAMILIES], head_hidden=[0, 3, 32]),
 }
 
 

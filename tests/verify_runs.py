@@ -9,6 +9,8 @@ from small_search import InlineEngine, make_folder, make_settings
 from verify_jobs import FACTS, evaluation, pretend
 
 from lstn_search.jobs.base import Ended, Engine, Event, Job, WorkerSetup
+from lstn_search.jobs.loop import MakeEngine
+from lstn_search.runs.folder import RunFolder
 from lstn_search.runs.run import open_run
 from lstn_search.spec.arch import Arch, Head, Layer
 from lstn_search.spec.ladder import Ladder
@@ -18,9 +20,11 @@ from lstn_search.spec.task import Task
 from lstn_search.study.study import Study
 from lstn_search.verification.plan import Contender, Plan, make_plan
 from lstn_search.verification.records import Record
-from lstn_search.verification.verify import MakeEngine, verify
+from lstn_search.verification.result import Verification
+from lstn_search.verification.verify import Trainings, VerifyWatcher
+from lstn_search.verification.verify import verify as run_verification
 
-__all__ = ["LADDER", "TASK", "TwoSlots", "contender", "inline", "make_run", "plan_of", "records_of"]
+__all__ = ["LADDER", "TASK", "TwoSlots", "contender", "inline", "make_run", "plan_of", "records_of", "verify"]
 
 LADDER = Ladder(epochs=(1, 2))
 TASK = Task(dataset="glyphs", image_size=48, trial_size=24, recover_steps=60, device="cpu")
@@ -74,9 +78,9 @@ def inline(
 ) -> MakeEngine:
     """What the driver takes: an engine without processes, kept in `made`."""
 
-    def make(task: Task, folder: Path) -> Engine:
+    def make(task: Task, ladder: Ladder, folder: Path) -> Engine:
         engine = (TwoSlots if slots == 2 else InlineEngine)(
-            WorkerSetup(task=task, ladder=LADDER, folder=folder, cache_dir=cache_dir)
+            WorkerSetup(task=task, ladder=ladder, folder=folder, cache_dir=cache_dir)
         )
         engine.run_job = run_job  # type: ignore[assignment]
         if made is not None:
@@ -84,6 +88,11 @@ def inline(
         return engine
 
     return make
+
+
+def verify(plan: Plan, run: Path, make_engine: MakeEngine, **options: Any) -> Verification:
+    """Verify the run in the folder `run`."""
+    return run_verification(plan, RunFolder.open(run), make_engine, **options)
 
 
 # -- plans without a run ------------------------------------------------------------------------------------------
@@ -109,7 +118,6 @@ def plan_of(*contenders: Contender, seeds: Iterable[int] = range(1000, 1005), nu
         budget_gflops=0.03,
         num_val=num_images,
         num_test=num_images,
-        fingerprint=str(FACTS["fingerprint"]),
         command="python cli.py verify RUN",
     )
 
@@ -135,19 +143,16 @@ def drive(run: str, seeds: str) -> None:
     """Verify with two real workers and made-up trainings; says when each has ended."""
     from lstn_search.jobs.local import LocalEngine
 
-    class Says:
-        def on_record(self, record: Record) -> None:
-            print(record.name, record.seed, flush=True)
+    class Says(VerifyWatcher):
+        def on_result(self, source: Trainings, result: Record) -> None:
+            print(result.name, result.seed, flush=True)
 
-        def __getattr__(self, name: str) -> Callable[..., None]:
-            return lambda *_: None
-
-    def make(task: Task, folder: Path) -> Engine:
-        setup = WorkerSetup(task=task, ladder=LADDER, folder=folder, cache_dir=folder, num_threads=None)
+    def make(task: Task, ladder: Ladder, folder: Path) -> Engine:
+        setup = WorkerSetup(task=task, ladder=ladder, folder=folder, cache_dir=folder, num_threads=None)
         return LocalEngine(setup, 2, pretend)
 
     plan = make_plan(open_run(Path(run)), seeds=int(seeds))
-    verify(plan, Path(run), make, watcher=Says())  # type: ignore[arg-type]
+    verify(plan, Path(run), make, watcher=Says())
 
 
 if __name__ == "__main__":

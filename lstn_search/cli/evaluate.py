@@ -6,34 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lstn_search.cli.options import (
-    BatchSize,
-    CacheDir,
-    DataDir,
-    Device,
-    Epochs,
-    MaxEpochs,
-    Precision,
-    RecoverSteps,
-    RunBackbone,
-    RunImageSize,
-    RunProtocol,
-    RunTrialSize,
-    RunViewStrength,
-    SeedPointSpace,
-    ViewName,
-    WarmEpochs,
-    check_writable,
-    make_task,
-)
+from lstn_search.cli.options import Given, SeedPointSpace, check_writable, options, with_settings
 from lstn_search.errors import RunError, SettingError
+from lstn_search.jobs.launch import EngineOptions
 from lstn_search.spec.arch import Arch
+from lstn_search.spec.fields import OUTPUT, TRAINING, described
 from lstn_search.spec.task import FULL_SCHEDULE, Task
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from lstn_search.train.evaluation import Evaluation, Report
+    from lstn_search.train.evaluation import EvalReport, Evaluation
 
 __all__ = ["full_schedule_task", "register", "resolve_eval_arch"]
 
@@ -45,51 +28,30 @@ def register(app: typer.Typer) -> None:
     app.command("eval")(eval_command)
 
 
+@with_settings(of_task=options(Task, place="full"), of_engine=options(EngineOptions, "cache_dir"))
 def eval_command(
+    of_task: Given,
+    of_engine: Given,
     arch: Annotated[
         str,
         typer.Option(
-            help="A seed point (stn, vstn, lstn, light), none, an arch.json, or RUN[:best|:knee|:max-gflops=X|:N].",
-            show_default=False,
+            help="A seed point (stn, vstn, lstn, light), none, an arch.json, or RUN[:best|:knee|:max-gflops=X|:N]."
         ),
     ],
-    dataset: Annotated[
-        str | None, typer.Option(help="As for search; a RUN brings its own.", show_default=False)
-    ] = None,
-    data_dir: DataDir = None,
-    image_size: RunImageSize = None,
-    trial_size: RunTrialSize = None,
-    backbone: RunBackbone = None,
     space: SeedPointSpace = "lstn",
-    view: ViewName = None,
-    view_strength: RunViewStrength = None,
-    protocol: RunProtocol = None,
-    epochs: Epochs = None,
-    max_epochs: MaxEpochs = None,
-    recover_steps: RecoverSteps = None,
-    warm_epochs: WarmEpochs = None,
-    batch_size: BatchSize = None,
-    seed: Annotated[int | None, typer.Option(help="Of batches, views and weights.", show_default="0")] = None,
-    precision: Precision = "auto",
-    device: Device = "auto",
-    cache_dir: CacheDir = None,
     out: Annotated[
-        Path | None, typer.Option(help="Also write report.json and the trained model as code here.", show_default=False)
+        Path | None,
+        typer.Option(help="Also write report.json and the trained model as code here.", rich_help_panel=OUTPUT),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=OUTPUT)] = False,
 ) -> None:
     """Train one architecture at the full schedule and test it, beside a control without a transformer and an oracle.
 
-    By default 2,000 recover steps and 12 joint epochs; the test images are looked at once, at the end.
+    By default 2,000 recover steps and 12 joint epochs; an architecture of a RUN is trained with the run's other
+    settings. The test images are looked at once, at the end.
     """
     name, chosen, run_task = resolve_eval_arch(arch, space)
-    given = {
-        "dataset": dataset, "data_dir": data_dir, "image_size": image_size, "trial_size": trial_size,
-        "backbone": backbone, "view": view, "view_strength": view_strength, "protocol": protocol, "epochs": epochs,
-        "max_epochs": max_epochs, "recover_steps": recover_steps, "warm_epochs": warm_epochs,
-        "batch_size": batch_size, "seed": seed, "precision": precision, "device": device,
-    }  # fmt: skip
-    task = full_schedule_task(given, run_task)
+    task = full_schedule_task(of_task, run_task)
     if chosen is not None:
         from lstn_search.spec.cost import cost
 
@@ -101,21 +63,17 @@ def eval_command(
 
     from rich.console import Console
 
+    from lstn_search.api import evaluate
     from lstn_search.cli.progress import make_console
-    from lstn_search.data.cache import default_cache_dir
-    from lstn_search.jobs.work import prepare
-    from lstn_search.train.evaluation import evaluate, write_evaluation
 
-    console, cache = make_console(), cache_dir or default_cache_dir()
     with Console(stderr=True).status("data") as status:
-        bench, warm = prepare(task, cache, status.update)
-        report, model = evaluate(bench, warm, chosen, name=name, cache_dir=cache, on_stage=status.update)
+        report = evaluate(
+            chosen, task, name=name, out=out, cache_dir=of_engine.get("cache_dir"), on_stage=status.update
+        )
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))
     else:
-        _print(console, report)
-    if out is not None:
-        write_evaluation(out, report, model, bench)
+        _print(make_console(), report)
 
 
 def resolve_eval_arch(text: str, space: str) -> tuple[str, Arch | None, Task | None]:
@@ -136,22 +94,22 @@ def resolve_eval_arch(text: str, space: str) -> tuple[str, Arch | None, Task | N
     return Path(text).stem, resolve_arch(text, load_space(space)), None
 
 
-def full_schedule_task(given: dict[str, Any], run_task: Task | None, *, command: str = "eval") -> Task:
-    """The task: the run's where there is one, changed by what was given, at the full schedule."""
+def full_schedule_task(given: Given, run_task: Task | None, *, command: str = "eval") -> Task:
+    """The task: the run's where there is one, at the full schedule, changed by what was given.
+
+    With another protocol than the run's the training is that protocol's own.
+    """
     base = {} if run_task is None else run_task.to_dict()
-    for name in FULL_SCHEDULE:
-        base.pop(name, None)
-    if base and given["protocol"] not in (None, base["protocol"]):
-        base = {name: base[name] for name in ("dataset", "data_dir", "image_size", "trial_size", "backbone", "seed")}
-    merged = base | {name: value for name, value in given.items() if value is not None}
+    protocol = given.get("protocol", base.get("protocol", "recover"))
+    if base and protocol != base["protocol"]:
+        base = {field.name: base[field.name] for field, known in described(Task) if known.panel != TRAINING}
+    merged = base | (FULL_SCHEDULE if protocol == "recover" else {}) | given
     if "dataset" not in merged:
         raise SettingError(f"{command} needs --dataset, unless --arch names a run; for example --dataset glyphs")
-    if merged.get("protocol") != "paper":
-        merged = FULL_SCHEDULE | merged
-    return make_task(**merged)
+    return Task.of(**merged)
 
 
-def _print(console: Any, report: "Report") -> None:
+def _print(console: Any, report: "EvalReport") -> None:
     console.print(_table(report))
     row = report.arch
     if row is not None and row.result.status == "failed":
@@ -168,7 +126,7 @@ def _print(console: Any, report: "Report") -> None:
             console.print(f"test top-1 against the control: {gain:+.1f} points (one seed: see docs/trial.md on noise)")
 
 
-def _table(report: "Report") -> "Table":
+def _table(report: "EvalReport") -> "Table":
     from rich import box
     from rich.table import Table
 

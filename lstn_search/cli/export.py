@@ -28,7 +28,7 @@ def export_command(
     """
     from lstn_search.cli.progress import make_console
     from lstn_search.runs.run import open_run
-    from lstn_search.study.outputs import write_export
+    from lstn_search.shipping.export import write_export
 
     console = make_console()
     opened = open_run(run)

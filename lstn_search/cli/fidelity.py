@@ -1,16 +1,14 @@
 """The command `fidelity`: whether the cheap measurements of a search rank architectures as its dear ones do."""
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lstn_search.cli.options import (
-    CacheDir,
-    RunFolderArgument,
-    Workers,
-)
+from lstn_search.cli.options import Given, Retries, RunFolderArgument, options, with_settings
+from lstn_search.jobs.launch import EngineOptions
+from lstn_search.spec.fields import LENGTH, OUTPUT
+from lstn_search.spec.task import Task
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -25,23 +23,30 @@ def register(app: typer.Typer) -> None:
     app.command("fidelity")(fidelity_command)
 
 
+@with_settings(
+    of_task=options(Task, "data_dir", of_run=True),
+    of_engine=options(EngineOptions),
+)
 def fidelity_command(
+    of_task: Given,
+    of_engine: Given,
     run: RunFolderArgument,
     deployment: Annotated[
         int | None,
-        typer.Option(help="First train so many architectures at the deployment size.", show_default=False),
+        typer.Option(help="First train so many architectures at the deployment size.", rich_help_panel=LENGTH),
     ] = None,
-    rung: Annotated[int, typer.Option(help="With --deployment: up to this rung; 0 is recover.")] = 0,
+    rung: Annotated[
+        int, typer.Option(help="With --deployment: up to this rung; 0 is recover.", rich_help_panel=LENGTH)
+    ] = 0,
     minutes: Annotated[
-        float | None, typer.Option(help="With --deployment: start nothing after so long.", show_default=False)
+        float | None,
+        typer.Option(help="With --deployment: start nothing after so long.", rich_help_panel=LENGTH),
     ] = None,
-    workers: Workers = None,
-    data_dir: Annotated[
-        Path | None, typer.Option(help="The dataset's folder, if it is not where it was.", show_default=False)
-    ] = None,
-    cache_dir: CacheDir = None,
-    seed: Annotated[int, typer.Option(help="Of the bootstrap, and of what --deployment trains.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    retries: Retries = 1,
+    seed: Annotated[
+        int, typer.Option(help="Of the bootstrap, and of what --deployment trains.", rich_help_panel=LENGTH)
+    ] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=OUTPUT)] = False,
 ) -> None:
     """Say which cheap measurements of a search rank its architectures: Kendall's tau with a 95 % interval.
 
@@ -49,20 +54,17 @@ def fidelity_command(
     are trained at with the size of deployment. What that trains is kept: the same command goes on. Writes
     RUN/fidelity.json.
     """
-    from rich.console import Console
-
     from lstn_search.api import fidelity
-    from lstn_search.cli.progress import make_console
-    from lstn_search.jobs.launch import EngineOptions
+    from lstn_search.cli.progress import StatusLine, make_console
     from lstn_search.runs.run import open_run
 
     console = make_console()
-    opened, options = open_run(run), EngineOptions(workers=workers, cache_dir=cache_dir)
+    opened, engine = open_run(run), EngineOptions(**of_engine)
     try:
-        with Console(stderr=True).status("starting") as status:
+        with StatusLine() as watcher:
             info = fidelity(
-                opened, deployment=deployment, rung=rung, minutes=minutes, engine=options, seed=seed,
-                data_dir=data_dir, on_stage=status.update,
+                opened, deployment=deployment, rung=rung, minutes=minutes, engine=engine, retries=retries,
+                seed=seed, watcher=watcher, **of_task,
             )  # fmt: skip
     except KeyboardInterrupt:
         if deployment is None:

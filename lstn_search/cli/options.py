@@ -1,106 +1,106 @@
-"""Options that more than one command takes, and the task they make."""
+"""Options that are the fields of settings, and the few others that several commands share."""
 
+import dataclasses
+import functools
+import inspect
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from lstn_search.errors import SettingError
-from lstn_search.spec.names import DATASET_NAMES
-from lstn_search.spec.task import DEFAULT_BACKBONE, Task
+from lstn_search.spec.fields import PANELS, WHERE, described, option_name, plain_type
 
-__all__ = [
-    "Backbone",
-    "BatchSize",
-    "CacheDir",
-    "DataDir",
-    "Dataset",
-    "Device",
-    "EngineChoice",
-    "Epochs",
-    "GpusPerJob",
-    "ImageSize",
-    "MaxEpochs",
-    "Precision",
-    "ProtocolName",
-    "RayAddress",
-    "RecoverSteps",
-    "Retries",
-    "RunBackbone",
-    "RunFolderArgument",
-    "RunImageSize",
-    "RunProtocol",
-    "RunTrialSize",
-    "RunViewStrength",
-    "Seed",
-    "SeedPointSpace",
-    "StoragePath",
-    "TrialSize",
-    "ViewName",
-    "ViewStrength",
-    "WarmEpochs",
-    "Workers",
-    "check_writable",
-    "make_task",
-]
+__all__ = ["Given", "Retries", "RunFolderArgument", "SeedPointSpace", "check_writable", "options", "with_settings"]
 
-Dataset = Annotated[str, typer.Option(help=f"One of: {', '.join(DATASET_NAMES)}.", show_default=False)]
-DataDir = Annotated[Path | None, typer.Option(help="The folder that holds the dataset.", show_default=False)]
-Backbone = Annotated[str, typer.Option(help="The classifier: any name of timm or torchvision.")]
-ImageSize = Annotated[int, typer.Option(help="Side in px at deployment: what GFLOPs and the budget mean.")]
-TrialSize = Annotated[int, typer.Option(help="Side in px of the images that trials are trained on.")]
-ViewName = Annotated[
-    str | None,
-    typer.Option(
-        help="affine (rotated, shifted, scaled; the default) or none. On upright images every localizer ties.",
-        show_default=False,
-    ),
-]
-ViewStrength = Annotated[float, typer.Option(help="Scales the view's ranges: 0.5 is gentler, 1.5 harder.")]
-ProtocolName = Annotated[str, typer.Option(help="recover (regress known warps first) or paper (as published).")]
-Epochs = Annotated[
-    int | None,
-    typer.Option(help="Joint epochs of a trial; for the paper's protocol its epoch floor.", show_default=False),
-]
-MaxEpochs = Annotated[int | None, typer.Option(help="Paper's protocol: the last epoch.", show_default=False)]
-RecoverSteps = Annotated[int | None, typer.Option(help="Steps of the recover stage.", show_default=False)]
-WarmEpochs = Annotated[int | None, typer.Option(help="Epochs of the classifier alone, once.", show_default=False)]
-BatchSize = Annotated[int | None, typer.Option(help="Images a step.", show_default=False)]
-Seed = Annotated[int, typer.Option(help="Of batches, views, weights and sampler.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")]
-Workers = Annotated[int | None, typer.Option(help="Processes that train.", show_default="one a GPU, else one a core")]
-EngineChoice = Annotated[str, typer.Option(help="local (processes on this machine) or ray.")]
-RayAddress = Annotated[
-    str | None, typer.Option(help="Of a Ray cluster; without it Ray starts here.", show_default=False)
-]
-StoragePath = Annotated[
-    Path | None, typer.Option(help="Ray: a folder all nodes reach, for checkpoints and cache.", show_default=False)
-]
-GpusPerJob = Annotated[float | None, typer.Option(help="Ray: 0.5 lets two jobs share a GPU.", show_default=False)]
-Retries = Annotated[int, typer.Option(help="How often a job is run again when its worker dies.")]
+Given = dict[str, Any]
+"""The settings that the command line gave; what it left open is not in it."""
+
+Command = Callable[..., None]
+
+Retries = Annotated[int, typer.Option(help="How often a job is run again when its worker dies.", rich_help_panel=WHERE)]
 RunFolderArgument = Annotated[Path, typer.Argument(help="The run folder of a search.", show_default=False)]
-
-# Of `eval` and `show`, where a run may bring its own: None is the run's, or the default.
-RunImageSize = Annotated[int | None, typer.Option(help="Side in px at deployment.", show_default="224")]
-RunTrialSize = Annotated[int | None, typer.Option(help="Side in px that is trained on.", show_default="64")]
-RunBackbone = Annotated[str | None, typer.Option(help="The classifier.", show_default=DEFAULT_BACKBONE)]
-RunViewStrength = Annotated[float | None, typer.Option(help="Scales the view's ranges.", show_default="1")]
-RunProtocol = Annotated[str | None, typer.Option(help="recover or paper.", show_default="recover")]
 SeedPointSpace = Annotated[str, typer.Option(help="Whose seed points --arch may name.")]
 
-Precision = Annotated[str, typer.Option(help="fp32, bf16, or auto: the faster of the two here.")]
-CacheDir = Annotated[
-    Path | None, typer.Option(help="Decoded images and warm classifiers; also $LSTN_CACHE_DIR.", show_default=False)
-]
+
+def options(
+    settings: type, *names: str, place: str = "", of_run: bool = False, words: Mapping[str, str] | None = None
+) -> list[inspect.Parameter]:
+    """The options that set these fields of a dataclass (by default all that are options), for `with_settings`.
+
+    `place` names defaults that are others `elsewhere`; there nothing is required. `of_run`: the default is the run's
+    setting. `words` are other words of help.
+    """
+    parameters = []
+    for field, known in described(settings):
+        if not known.is_option or (names and field.name not in names):
+            continue
+        default, shown = known.elsewhere.get(place, field.default), known.unset or True
+        if of_run:
+            default, shown = None, "the run's"
+        elif default is dataclasses.MISSING:
+            default = None if place else inspect.Parameter.empty
+        elif "paper" in known.elsewhere:
+            shown = f"{default}; paper: {known.elsewhere['paper']}"
+        if isinstance(default, tuple):
+            default = ",".join(default)
+        option = typer.Option(
+            option_name(field.name),
+            help=(words or {}).get(field.name, known.help),
+            show_default=shown,
+            rich_help_panel=known.panel,
+            parser=_expanded if known.is_path else None,
+            metavar="<path>" if known.is_path else None,
+        )
+        kind = str if isinstance(default, str) else plain_type(field)
+        kind = kind | None if default is None else kind
+        parameters.append(_keyword(field.name, Annotated[kind, option], default))
+    return parameters
 
 
-def make_task(**options: Any) -> Task:
-    """A task from the command line's options; None means the default of the protocol."""
-    data_dir = options.pop("data_dir", None)
-    given = {name: value for name, value in options.items() if value is not None}
-    given["data_dir"] = str(Path(data_dir).expanduser()) if data_dir else None
-    return Task.paper(**given) if given.get("protocol") == "paper" else Task(**given)
+def with_settings(**groups: list[inspect.Parameter]) -> Callable[[Command], Command]:
+    """Give a command `options`: those of each group that were given come in one argument, a `Given`, of its name."""
+
+    def decorate(command: Command) -> Command:
+        own = (one for name, one in inspect.signature(command).parameters.items() if name not in groups)
+        of_groups = (one for group in groups.values() for one in group)
+        parameters = [_keyword(one.name, one.annotation, one.default) for one in (*own, *of_groups)]
+        parameters.sort(key=_place)
+        parameters.insert(0, _keyword("ctx", typer.Context))
+
+        @functools.wraps(command)
+        def run(ctx: typer.Context, **values: Any) -> None:
+            for group, of_group in groups.items():
+                pairs = [(one.name, values.pop(one.name)) for one in of_group]
+                values[group] = {name: value for name, value in pairs if _is_given(ctx, name)}
+            command(**values)
+
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {one.name: one.annotation for one in parameters}
+        return run
+
+    return decorate
+
+
+def _keyword(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _expanded(text: str) -> str:
+    return str(Path(text).expanduser())
+
+
+def _is_given(ctx: typer.Context, name: str) -> bool:
+    source = ctx.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _place(parameter: inspect.Parameter) -> tuple[int, bool]:
+    """Of an option in the help: by its panel, what has none first; and what is required first."""
+    panel = parameter.annotation.__metadata__[0].rich_help_panel
+    return -1 if panel is None else PANELS.index(panel), parameter.default is not inspect.Parameter.empty
 
 
 def check_writable(folder: Path) -> None:

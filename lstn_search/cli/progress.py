@@ -2,7 +2,7 @@
 
 import sys
 import time
-from typing import TYPE_CHECKING, Self
+from typing import Any, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -10,15 +10,15 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from lstn_search.cli.tables import front_table, number
+from lstn_search.jobs.loop import ResultT, SourceT, Watcher
 from lstn_search.runs.entries import Entry
 from lstn_search.runs.run import Run
+from lstn_search.study.search import Search
+from lstn_search.verification.records import Record
+from lstn_search.verification.result import Verification
+from lstn_search.verification.verify import Trainings
 
-if TYPE_CHECKING:
-    from lstn_search.verification.plan import Plan
-    from lstn_search.verification.records import Record
-    from lstn_search.verification.result import Verification
-
-__all__ = ["Progress", "SearchProgress", "VerifyProgress", "make_console"]
+__all__ = ["Progress", "SearchProgress", "StatusLine", "VerifyProgress", "make_console"]
 
 WIDE = 200
 """Columns where there is no terminal: a line in a file or a pipe is never wrapped or cut."""
@@ -32,7 +32,25 @@ def make_console() -> Console:
     return console
 
 
-class Progress:
+class StatusLine(Watcher[Any, Any]):
+    """One line on standard error that says what is under way."""
+
+    def __init__(self) -> None:
+        self._status = Console(stderr=True).status("starting")
+
+    def __enter__(self) -> Self:
+        self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._status.stop()
+
+    def on_stage(self, name: str, what: str) -> None:
+        """A job began a stage."""
+        self._status.update(f"{name}: {what}")
+
+
+class Progress(Watcher[SourceT, ResultT]):
     """Lines; on a terminal also the stages under way, redrawn in place under them.
 
     It draws once when it is made, so whatever `_count` and `_render` need has to be there before.
@@ -79,7 +97,7 @@ class Progress:
         return ""
 
 
-class SearchProgress(Progress):
+class SearchProgress(Progress[Search, Entry]):
     """On a terminal: the front and the stages, redrawn in place, under the lines. Elsewhere: the lines alone."""
 
     def __init__(self, console: Console, trials: int) -> None:
@@ -88,9 +106,9 @@ class SearchProgress(Progress):
         self.front: tuple[RenderableType, ...] = ()
         super().__init__(console)
 
-    def on_ready(self, run: Run) -> None:
+    def on_ready(self, source: Search) -> None:
         """Head the lines to come."""
-        self.run = run
+        run = self.run = source.run
         self._draw_front(run)
         if damage := run.folder.manifest["data"].get("damage"):
             print(f"warning: {damage}", file=sys.stderr)
@@ -101,8 +119,9 @@ class SearchProgress(Progress):
         self._say(f"{self._clock()}  the task is ready{warm}{before}")
         self._say("  time  name    GFLOPs    params epochs top-1 % gap %    s", style="bold")
 
-    def on_rung(self, run: Run, entry: Entry) -> None:
+    def on_result(self, source: Search, result: Entry) -> None:
         """One line for the rung just finished. Before joint training top-1 is that of the frozen classifier."""
+        run, entry = source.run, result
         self._draw_front(run)
         candidate, last = entry.candidate, entry.results[-1]
         rung = len(entry.results) - 1
@@ -130,7 +149,7 @@ class SearchProgress(Progress):
         return f"{done}/{self.trials}  "
 
 
-class VerifyProgress(Progress):
+class VerifyProgress(Progress[Trainings, Record]):
     """A line a finished training."""
 
     def __init__(self, console: Console) -> None:
@@ -138,28 +157,29 @@ class VerifyProgress(Progress):
         self.verification: Verification | None = None
         super().__init__(console)
 
-    def on_ready(self, plan: "Plan", num_done: int) -> None:
+    def on_ready(self, source: Trainings) -> None:
         """Head the lines to come."""
-        self.num_done, self.num_all = num_done, len(plan.keys) * len(plan.seeds)
-        names = ", ".join(contender.name for contender in plan.contenders)
-        before = f"; {num_done} are on file" if num_done else ""
+        self.num_all = source.num_all
+        self.num_done = self.num_all - sum(map(len, source.todo.values()))
+        names = ", ".join(contender.name for contender in source.plan.contenders)
+        before = f"; {self.num_done} are on file" if self.num_done else ""
         self._say(f"{self._clock()}  {self.num_all} trainings of control, oracle, {names}{before}")
         self._say("  time  name    seed   val %  test %    s", style="bold")
 
-    def on_record(self, record: "Record") -> None:
+    def on_result(self, source: Trainings, result: Record) -> None:
         """One line for the training just finished."""
         self.num_done += 1
-        result = record.result
-        reason = f": {result.reason}" if result.reason else ""
-        mark = "" if result.status == "ok" else f"{result.status}{reason}"
+        measured = result.result
+        reason = f": {measured.reason}" if measured.reason else ""
+        mark = "" if measured.status == "ok" else f"{measured.status}{reason}"
         self._say(
-            f"{self._clock()}  {record.name:<7} {record.seed:4} {number(result.val_top1):>7} "
-            f"{number(record.tested()):>7} {result.seconds:4.0f}  {mark}".rstrip()
+            f"{self._clock()}  {result.name:<7} {result.seed:4} {number(measured.val_top1):>7} "
+            f"{number(result.tested()):>7} {measured.seconds:4.0f}  {mark}".rstrip()
         )
 
-    def on_summary(self, verification: "Verification") -> None:
+    def on_finish(self, source: Trainings) -> None:
         """What is known at the end, however it came."""
-        self.verification = verification
+        self.verification = source.summarize()
 
     def _count(self) -> str:
         return f"{self.num_done}/{self.num_all}  "

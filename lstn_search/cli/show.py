@@ -1,34 +1,19 @@
 """The command `show`: what a trained localizer does to images, as a picture or as a film of its training."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lstn_search.cli.evaluate import full_schedule_task, resolve_eval_arch
-from lstn_search.cli.options import (
-    BatchSize,
-    CacheDir,
-    DataDir,
-    Device,
-    Epochs,
-    MaxEpochs,
-    Precision,
-    RecoverSteps,
-    RunBackbone,
-    RunImageSize,
-    RunProtocol,
-    RunTrialSize,
-    RunViewStrength,
-    SeedPointSpace,
-    ViewName,
-    WarmEpochs,
-    check_writable,
-)
+from lstn_search.cli.options import Given, SeedPointSpace, check_writable, options, with_settings
 from lstn_search.errors import RunError, SettingError
+from lstn_search.jobs.launch import EngineOptions
+from lstn_search.spec.fields import OUTPUT, option_name
+from lstn_search.spec.task import Task
 
 if TYPE_CHECKING:
-    from lstn_search.pictures.before_after import BeforeAfterInfo
+    from lstn_search.pictures.sightings import BeforeAfterInfo
     from lstn_search.pictures.trained import Trained
 
 __all__ = ["register"]
@@ -41,7 +26,13 @@ def register(app: typer.Typer) -> None:
     app.command("show")(show_command)
 
 
+@with_settings(
+    of_task=options(Task, place="full", words={"seed": "Of the images and warps shown, and of the training."}),
+    of_engine=options(EngineOptions, "cache_dir"),
+)
 def show_command(
+    of_task: Given,
+    of_engine: Given,
     trained: Annotated[
         str | None,
         typer.Argument(
@@ -50,55 +41,34 @@ def show_command(
             show_default=False,
         ),
     ] = None,
-    arch: Annotated[
-        str | None, typer.Option(help="Train this first, as eval would, with the options below.", show_default=False)
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help=".png, .webp, .jpg or .gif.", show_default="show-NAME.png")] = None,
-    animate: Annotated[
-        bool, typer.Option("--animate", help="A film of the training, as .gif or .webp; a .gif always is one.")
-    ] = False,
+    arch: Annotated[str | None, typer.Option(help="Train this first, as eval would, with the settings below.")] = None,
+    space: SeedPointSpace = "lstn",
     images: Annotated[
-        Path | None,
-        typer.Option(help="A folder of image files to show instead of validation images.", show_default=False),
+        Path | None, typer.Option(help="A folder of image files to show instead of validation images.")
     ] = None,
     num_images: Annotated[int | None, typer.Option(help="How many images.", show_default="6, in a film 3")] = None,
     num_views: Annotated[int, typer.Option(help="Warps of each image, beside the image as it is.")] = 3,
-    seed: Annotated[
-        int | None, typer.Option(help="Of the images and warps shown, and of the training.", show_default=False)
+    out: Annotated[
+        Path | None,
+        typer.Option(help=".png, .webp, .jpg or .gif.", show_default="show-NAME.png", rich_help_panel=OUTPUT),
     ] = None,
-    data_dir: DataDir = None,
-    cache_dir: CacheDir = None,
-    dataset: Annotated[str | None, typer.Option(help="As for eval, like all that follow.", show_default=False)] = None,
-    image_size: RunImageSize = None,
-    trial_size: RunTrialSize = None,
-    backbone: RunBackbone = None,
-    space: SeedPointSpace = "lstn",
-    view: ViewName = None,
-    view_strength: RunViewStrength = None,
-    protocol: RunProtocol = None,
-    epochs: Epochs = None,
-    max_epochs: MaxEpochs = None,
-    recover_steps: RecoverSteps = None,
-    warm_epochs: WarmEpochs = None,
-    batch_size: BatchSize = None,
-    precision: Precision = "auto",
-    device: Device = "auto",
+    animate: Annotated[
+        bool,
+        typer.Option(
+            "--animate", help="A film of the training, as .gif or .webp; a .gif always is one.", rich_help_panel=OUTPUT
+        ),
+    ] = False,
 ) -> None:
     """Draw images before and after the transformer, with what the classifier says of both.
 
     Each image is shown as it is and under warps of the task's view: the input with the frame the transformer looks
     through, and its output. Validation images, at random, one a class; never test images.
     """
-    schedule = {
-        "dataset": dataset, "image_size": image_size, "trial_size": trial_size, "backbone": backbone, "view": view,
-        "view_strength": view_strength, "protocol": protocol, "epochs": epochs, "max_epochs": max_epochs,
-        "recover_steps": recover_steps, "warm_epochs": warm_epochs, "batch_size": batch_size,
-    }  # fmt: skip
     if (trained is None) == (arch is None):
         raise SettingError("show takes a run, or --arch with a network to train; for example: show runs/demo:best")
-    given = [name for name, value in schedule.items() if value is not None]
-    if arch is None and given:
-        raise SettingError(f"--{given[0].replace('_', '-')} goes with --arch: {trained} brings its own")
+    of_training = [name for name in of_task if name not in ("data_dir", "seed")]
+    if arch is None and of_training:
+        raise SettingError(f"{option_name(of_training[0])} goes with --arch: {trained} brings its own")
     if out is not None:
         from lstn_search.pictures.before_after_drawing import check_suffix
 
@@ -109,17 +79,12 @@ def show_command(
     from lstn_search.cli.progress import make_console
     from lstn_search.pictures.before_after import draw_trained
 
+    cache_dir = of_engine.get("cache_dir")
     if arch is None:
         assert trained is not None
         parts = _load(trained)
     else:
-        parts = _train(
-            arch,
-            space,
-            schedule | {"data_dir": data_dir, "seed": seed, "precision": precision, "device": device},
-            cache_dir,
-            animate=animate,
-        )
+        parts = _train(arch, space, of_task, cache_dir, animate=animate)
     file = out or Path(f"show-{parts.name}.{'gif' if animate else 'png'}")
     info = draw_trained(
         parts,
@@ -127,9 +92,9 @@ def show_command(
         images=images,
         num_images=num_images,
         num_views=num_views,
-        seed=seed or 0,
+        seed=of_task.get("seed", 0),
         animate=animate,
-        data_dir=data_dir,
+        data_dir=Path(of_task["data_dir"]) if "data_dir" in of_task else None,
         cache_dir=cache_dir,
     )
     make_console().print(_summary(file, info), soft_wrap=True)
@@ -150,15 +115,15 @@ def _load(text: str) -> "Trained":
     raise RunError(f"{folder} holds neither a run nor an evaluation; give the folder that search or eval --out wrote")
 
 
-def _train(arch: str, space: str, given: dict[str, Any], cache_dir: Path | None, *, animate: bool) -> "Trained":
+def _train(arch: str, space: str, given: Given, cache_dir: Path | None, *, animate: bool) -> "Trained":
     """Train an architecture as `eval` would, but for the test."""
     from rich.console import Console
 
     from lstn_search.data.cache import default_cache_dir
-    from lstn_search.jobs.work import prepare
     from lstn_search.pictures.before_after import check_film
     from lstn_search.pictures.trained import train_for_show
     from lstn_search.spec.cost import cost
+    from lstn_search.train.prepared import prepare
 
     name, chosen, run_task = resolve_eval_arch(arch, space)
     if chosen is None:
@@ -169,8 +134,8 @@ def _train(arch: str, space: str, given: dict[str, Any], cache_dir: Path | None,
     for size in (task.image_size, task.trial_size):
         cost(chosen, size)  # refuses what cannot be built, before anything is loaded
     with Console(stderr=True).status("data") as status:
-        bench, warm = prepare(task, cache_dir or default_cache_dir(), status.update)
-        return train_for_show(bench, warm, chosen, name=name, on_stage=status.update)
+        prepared = prepare(task, cache_dir or default_cache_dir(), status.update)
+        return train_for_show(prepared, chosen, name=name, on_stage=status.update)
 
 
 def _summary(file: Path, info: "BeforeAfterInfo") -> str:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Any
 from rich import box
 from rich.table import Table
 
+from lstn_search.spec.objectives import front_name
+
 if TYPE_CHECKING:
     from lstn_search.runs.entries import Entry
     from lstn_search.runs.run import Run
@@ -39,9 +41,9 @@ def front_table(run: "Run", *, with_seeds: bool = True) -> Table:
 
     80 columns are enough for it.
     """
-    task = run.folder.settings.task
+    task = run.task
     table = plain_table(
-        f"Pareto front at {task.image_size} px",
+        f"Pareto {front_name(run.folder.settings.objectives)} at {task.image_size} px",
         "control: no transformer; oracle: warp undone exactly; gap: between them",
         collapse_padding=True,
     )
@@ -50,9 +52,9 @@ def front_table(run: "Run", *, with_seeds: bool = True) -> Table:
     for heading in ("GFLOPs", "params", "epochs", view, "gap %\nclosed", "top-1 %\nupright", "corner\npx"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("theta")
-    front = run.front
+    front, best = run.front, run.best
     for entry in front:
-        table.add_row(*_cells(run, entry), style="bold" if entry is front[-1] else "")
+        table.add_row(*_cells(run, entry), style="bold" if entry is best else "")
     others = [entry for entry in run.entries if entry.candidate.is_seed and entry.results and entry not in front]
     others = others if with_seeds else []
     table.add_section()

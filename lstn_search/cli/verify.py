@@ -6,17 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lstn_search.cli.options import (
-    CacheDir,
-    DataDir,
-    EngineChoice,
-    GpusPerJob,
-    RayAddress,
-    Retries,
-    RunFolderArgument,
-    StoragePath,
-    Workers,
-)
+from lstn_search.cli.options import Given, Retries, RunFolderArgument, options, with_settings
+from lstn_search.jobs.launch import EngineOptions
+from lstn_search.spec.fields import LENGTH, OUTPUT
+from lstn_search.spec.task import Task
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,35 +18,33 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
+MORE = {"epochs": "More joint epochs than the search's longest.", "recover_steps": "More than the search's."}
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("verify")(verify_command)
 
 
+@with_settings(
+    of_task=options(Task, "epochs", "recover_steps", "data_dir", "device", of_run=True, words=MORE),
+    of_engine=options(EngineOptions),
+)
 def verify_command(
+    of_task: Given,
+    of_engine: Given,
     run: RunFolderArgument,
-    top: Annotated[int, typer.Option(help="How many of the front to verify, the most accurate first.")] = 2,
-    seeds: Annotated[int, typer.Option(help="Trainings of each; at least 2.")] = 5,
-    minutes: Annotated[float | None, typer.Option(help="Start no training after so long.", show_default=False)] = None,
-    epochs: Annotated[
-        int | None, typer.Option(help="More joint epochs than the search's longest.", show_default=False)
+    top: Annotated[
+        int, typer.Option(help="How many of the front to verify, the most accurate first.", rich_help_panel=LENGTH)
+    ] = 2,
+    seeds: Annotated[int, typer.Option(help="Trainings of each; at least 2.", rich_help_panel=LENGTH)] = 5,
+    minutes: Annotated[
+        float | None, typer.Option(help="Start no training after so long.", rich_help_panel=LENGTH)
     ] = None,
-    recover_steps: Annotated[
-        int | None, typer.Option(help="More recover steps than the search's.", show_default=False)
-    ] = None,
-    workers: Workers = None,
-    engine: EngineChoice = "local",
-    ray_address: RayAddress = None,
-    storage_path: StoragePath = None,
-    gpus_per_job: GpusPerJob = None,
     retries: Retries = 1,
-    data_dir: DataDir = None,
-    device: Annotated[
-        str | None, typer.Option(help="auto, cpu, cuda, cuda:N or mps.", show_default="the run's")
-    ] = None,
-    cache_dir: CacheDir = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON instead of the table.", rich_help_panel=OUTPUT)
+    ] = False,
 ) -> None:
     """Retrain the best of a run, its seed points, control and oracle with fresh seeds, and say which differ.
 
@@ -64,24 +55,16 @@ def verify_command(
 
     from lstn_search.api import verify
     from lstn_search.cli.progress import VerifyProgress, make_console
-    from lstn_search.jobs.launch import EngineOptions
     from lstn_search.runs.run import open_run
 
-    options = EngineOptions(
-        engine=engine,  # type: ignore[arg-type]
-        workers=workers,
-        cache_dir=cache_dir,
-        ray_address=ray_address,
-        storage_path=storage_path,
-        gpus_per_job=gpus_per_job,
-    )
+    engine = EngineOptions(**of_engine)
     console = make_console()
     progress = VerifyProgress(Console(stderr=True, highlight=False, markup=False, emoji=False) if as_json else console)
     try:
         with progress:
             verify(
-                open_run(run), top=top, seeds=seeds, minutes=minutes, epochs=epochs, recover_steps=recover_steps,
-                data_dir=data_dir, device=device, engine=options, retries=retries, watcher=progress,
+                open_run(run), top=top, seeds=seeds, minutes=minutes, engine=engine, retries=retries, watcher=progress,
+                **of_task,
             )  # fmt: skip
     except KeyboardInterrupt:
         if progress.verification is not None:

@@ -40,6 +40,7 @@ def read(data_dir: Path, *, split_seed: int, cache_dir: Path) -> Listing:
         content=tuple(files.file_digests(root, keys, cache_dir=cache_dir)),
         split=split_by_size(keys, labels, sizes=sizes, seed=split_seed),
         decode=lambda image_size: files.decode_files(root, keys, image_size=image_size),
+        sizes=lambda positions: files.image_sizes(root, [keys[i] for i in positions]),
     )
 
 

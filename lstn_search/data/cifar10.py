@@ -61,6 +61,7 @@ def _read_folders(root: Path, *, split_seed: int, cache_dir: Path) -> Listing:
         content=tuple(files.file_digests(root, keys, cache_dir=cache_dir)),
         split=_split(train_keys, train_labels, len(test_keys), split_seed),
         decode=lambda image_size: files.decode_files(root, keys, image_size=image_size),
+        sizes=lambda positions: files.image_sizes(root, [keys[i] for i in positions]),
     )
 
 
@@ -84,6 +85,7 @@ def _read_batches(root: Path, *, split_seed: int, cache_dir: Path) -> Listing:
         content=tuple(digests[name] for name in names[1:] for _ in keys[name]),
         split=_split(train_keys, train_labels, len(keys["test_batch"]), split_seed),
         decode=lambda image_size: _decode_batches(root, names[1:], image_size),
+        sizes=lambda positions: [(32, 32)] * len(positions),
     )
 
 

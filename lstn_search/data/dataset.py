@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import logging
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,15 +11,20 @@ import rich.console
 import rich.progress
 import torch
 
-from lstn_search.data import caltech101, cifar10, folder, glyphs, tsrd
+from lstn_search.data import caltech101, cifar10, clutter, folder, glyphs, tsrd
+from lstn_search.data.annotations import read_annotations
 from lstn_search.data.cache import cached_images, default_cache_dir
 from lstn_search.data.files import Row
 from lstn_search.data.listing import Listing
+from lstn_search.data.poses import MIN_POSED, Annotation, fingerprint_of, match, settle, theta_of
+from lstn_search.data.splits import cut
 from lstn_search.errors import DataError, SettingError
 from lstn_search.spec.names import FOLDER_PREFIX, check_name
 
 __all__ = ["Dataset", "load_dataset"]
 
+KNOWN = "known"
+"""Where poses are asked for: those that the dataset itself knows."""
 MAX_DAMAGED = 0.01
 """Share of damaged files above which a dataset is refused."""
 
@@ -27,6 +33,7 @@ _READERS: dict[str, Callable[..., Listing]] = {
     "cifar10": cifar10.read,
     "tsrd": tsrd.read,
 }
+_DRAWN: dict[str, Callable[..., Listing]] = {"glyphs": glyphs.read, "clutter": clutter.read}
 _HOW_TO_GET = {"caltech101": caltech101.HOW_TO_GET, "cifar10": cifar10.HOW_TO_GET, "tsrd": tsrd.HOW_TO_GET}
 _log = logging.getLogger(__name__)
 
@@ -52,6 +59,12 @@ class Dataset:
     """SHA-256, in hex, over the content of the image files, labels and split; not over the image size."""
     split_fingerprint: str
     """SHA-256, in hex, over the names of the images in each part."""
+    pose_N23: torch.Tensor
+    """The warp that cuts each image's object out upright, float32; the identity in upright data, NaN where unknown."""
+    posed_N: torch.Tensor
+    """bool: whether the pose is known"""
+    poses_fingerprint: str
+    """SHA-256, in hex, over all poses; empty in upright data."""
     num_skipped: int
     """Damaged files, left out."""
     damage: str = ""
@@ -68,21 +81,31 @@ def load_dataset(
     image_size: int,
     data_dir: Path | None = None,
     split_seed: int = 0,
+    poses: str | None = None,
+    pose_share: float = 1.0,
     cache_dir: Path | None = None,
     progress: bool = True,
 ) -> Dataset:
     """Load a dataset (see DATASET_NAMES) resized to `image_size` x `image_size` pixels.
 
     The first call decodes every image into `cache_dir` (default: $LSTN_CACHE_DIR, or the user's cache folder); later
-    ones map that file into memory. `data_dir` is the folder that holds caltech101, cifar10 or tsrd; glyphs and
-    folder:PATH need none. `split_seed` moves the images between the parts that are not fixed by the dataset itself.
-    Raises DataError when the data is missing, empty or damaged, or the cache cannot be written.
+    ones map that file into memory. `data_dir` is the folder that holds caltech101, cifar10 or tsrd; glyphs,
+    clutter and folder:PATH need none. `split_seed` moves the images between the parts that are not fixed by the dataset
+    itself.
+
+    `poses` says where the objects are: nothing where all are upright and fill the image, "known" for the poses that
+    the dataset itself knows (clutter, tsrd), else the path of a file of boxes, or of a folder of them (docs/data.md).
+    `pose_share` keeps the poses of that share of the training images that have one, classes in proportion, the same
+    ones each time; for experiments.
+
+    Raises DataError when the data is missing, empty or damaged, a box makes no sense, or the cache cannot be written.
     """
     check_name(name)
     if isinstance(image_size, bool) or not isinstance(image_size, int) or image_size < 1:
         raise SettingError(f"image size must be a whole number of pixels, at least 1, got {image_size!r}")
     cache_dir = Path(cache_dir).expanduser() if cache_dir is not None else default_cache_dir()
     listing = _list(name, data_dir=data_dir, split_seed=split_seed, cache_dir=cache_dir)
+    boxes = _boxes(name, listing, poses or "", pose_share)  # mistakes in a file are told before anything is decoded
     entry = cached_images(
         listing.digest,
         name=name.partition(":")[0],
@@ -105,6 +128,15 @@ def load_dataset(
     split_fingerprint = _sha256(f"{part}\0{listing.keys[i]}\n" for part, positions in parts.items() for i in positions)
     described = (f"{listing.keys[i]}\0{listing.content[i]}\0{listing.class_names[listing.labels[i]]}\n" for i in kept)
     fingerprint = _sha256(line for lines in (described, [split_fingerprint]) for line in lines)
+    if poses:
+        boxes = {i: box for i, box in boxes.items() if i in row_of}
+        _thin(boxes, listing, parts["train"], pose_share, split_seed)
+    pose_of = settle(boxes, listing.sizes)
+    posed_N = torch.tensor([not poses or i in pose_of for i in kept])
+    pose_N23 = torch.eye(2, 3).repeat(len(kept), 1, 1)
+    pose_N23[~posed_N] = math.nan
+    for i, (pose, size) in pose_of.items():
+        pose_N23[row_of[i]] = torch.tensor(theta_of(pose, size))
     indices = {part: torch.tensor([row_of[i] for i in positions]) for part, positions in parts.items()}
     return Dataset(
         name=name,
@@ -118,20 +150,48 @@ def load_dataset(
         std=(0.5, 0.5, 0.5),
         fingerprint=fingerprint,
         split_fingerprint=split_fingerprint,
+        pose_N23=pose_N23,
+        posed_N=posed_N,
+        poses_fingerprint=fingerprint_of(pose_of, listing.keys) if poses else "",
         num_skipped=len(entry.damaged),
         damage=damage,
     )
 
 
 def _list(name: str, *, data_dir: Path | None, split_seed: int, cache_dir: Path) -> Listing:
-    if name == "glyphs":
-        return glyphs.read(split_seed=split_seed)
+    if name in _DRAWN:
+        return _DRAWN[name](split_seed=split_seed)
     if name.startswith(FOLDER_PREFIX):
         path = Path(name.removeprefix(FOLDER_PREFIX)).expanduser()
         return folder.read(path, split_seed=split_seed, cache_dir=cache_dir)
     if data_dir is None:
         raise DataError(f"dataset {name!r} needs --data-dir, the folder that holds it; {_HOW_TO_GET[name]}")
     return _READERS[name](Path(data_dir).expanduser(), split_seed=split_seed, cache_dir=cache_dir)
+
+
+def _boxes(name: str, listing: Listing, source: str, share: float) -> dict[int, Annotation]:
+    """Position in the listing -> its box as `source` has it; nothing where all images are upright."""
+    if not 0 < share <= 1:
+        raise SettingError(f"pose share {share} is out of range; give a number above 0 and up to 1")
+    if not source:
+        if share < 1:
+            raise SettingError(f"pose share {share} needs poses; name a file of boxes, or known")
+        return {}
+    if source != KNOWN:
+        return match(read_annotations(Path(source).expanduser()), listing.keys, source)
+    if listing.known_poses is None:
+        raise DataError(f"dataset {name!r} knows no poses (clutter and tsrd do); name a file of boxes, or none")
+    return match(listing.known_poses(), listing.keys, source)
+
+
+def _thin(boxes: dict[int, Annotation], listing: Listing, train: list[int], share: float, seed: int) -> None:
+    """Remove the boxes of all but a share of the training images that have one."""
+    boxed = [i for i in train if i in boxes]
+    dropped, chosen = cut(boxed, listing.keys, listing.labels, num=round(share * len(boxed)), seed=seed)
+    if len(chosen) < MIN_POSED:
+        raise DataError(f"{len(chosen)} training images have a pose, at least {MIN_POSED} are needed; add boxes")
+    for i in dropped:
+        del boxes[i]
 
 
 def _show(rows: Iterator[Row], name: str, num_images: int, progress: bool) -> Iterator[Row]:

@@ -10,12 +10,21 @@ from pathlib import Path, PurePath
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from lstn_search.data.cache import write_cached
 from lstn_search.errors import DataError
 
-__all__ = ["IMAGE_SUFFIXES", "Row", "class_folders", "decode_files", "file_digests", "images_below", "resize"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "Row",
+    "class_folders",
+    "decode_files",
+    "file_digests",
+    "image_sizes",
+    "images_below",
+    "resize",
+]
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
@@ -83,6 +92,12 @@ def decode_files(root: Path, keys: Sequence[str], *, image_size: int) -> Iterato
                 yield from rows
 
 
+def image_sizes(root: Path, keys: Sequence[str]) -> list[tuple[int, int] | None]:
+    """Width and height of each picture as `decode_files` shows it, from its header; None for what is no image."""
+    with ThreadPoolExecutor(_num_workers()) as pool:
+        return list(pool.map(lambda key: _size(root / key), keys, chunksize=_RUN))
+
+
 def resize(image: Image.Image, image_size: int) -> npt.NDArray[np.uint8]:
     """To RGB, `image_size` squared (the aspect ratio is not kept): bilinear, antialiased when shrinking."""
     if image.mode.startswith("I;16"):  # Pillow would clip 16-bit grey to white
@@ -107,6 +122,18 @@ def _decode(path: Path, image_size: int) -> Row:
         return "not an image"
     except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
         return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _size(path: Path) -> tuple[int, int] | None:
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            # What is square is so either way; Pillow turns the sizes of TIFFs itself.
+            if width == height or image.format == "TIFF" or image.getexif().get(ExifTags.Base.Orientation, 1) < 5:
+                return width, height
+            return height, width
+    except (OSError, SyntaxError, ValueError, TypeError, EOFError, Image.DecompressionBombError):
+        return None
 
 
 def _num_workers() -> int:

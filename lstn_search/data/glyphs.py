@@ -17,12 +17,28 @@ from lstn_search.data.files import Row
 from lstn_search.data.listing import Listing
 from lstn_search.data.splits import split_by_size
 
-__all__ = ["CHARACTERS", "SIZES", "draw", "read"]
+__all__ = [
+    "CHARACTERS",
+    "LUMA",
+    "SIZES",
+    "Colour",
+    "colours",
+    "draw",
+    "photograph",
+    "read",
+    "rgb",
+    "scribble",
+    "supersampled",
+]
 
 CHARACTERS = "0123456789ACDEFGHJKLMNPQRSTUVWXY"
 """Left out, as a rotation by up to 45 degrees either way and a change of scale make them another one: O (0), I (1),
 Z (N, a quarter turn apart), B (8)."""
 SIZES = (3000, 600, 600)
+Colour = npt.NDArray[np.float64]
+"""Red, green, blue of 255."""
+LUMA: Colour = np.array((0.299, 0.587, 0.114))
+"""Brightness of red, green and blue."""
 
 _RECIPE = 1
 """Raise it when `draw` changes."""
@@ -47,28 +63,37 @@ def read(*, split_seed: int) -> Listing:
 def draw(character: str, *, number: int, image_size: int) -> npt.NDArray[np.uint8]:
     """Picture `number` of `character`: uint8, image_size x image_size x 3."""
     rng = np.random.RandomState(number)
-    scale = 2 if image_size <= 128 else 1  # supersampling; large glyphs are smooth enough
-    side = image_size * scale
-    background, ink = _colours(rng)
-    canvas = Image.new("RGB", (side, side), _rgb(background))
+    side = supersampled(image_size)
+    background, ink = colours(rng)
+    canvas = Image.new("RGB", (side, side), rgb(background))
     pen = ImageDraw.Draw(canvas)
 
     middle = (background + ink) / 2
     for _ in range(rng.randint(3, 8)):
-        _scribble(pen, rng, side, _rgb(middle + rng.uniform(-80, 80, 3)))
+        scribble(pen, rng, side, rgb(middle + rng.uniform(-80, 80, 3)))
     size = side * rng.uniform(0.56, 0.66)
     place = tuple(side * (0.5 + rng.uniform(-0.03, 0.03, 2)))
     font = ImageFont.load_default(size)
     weight = side * rng.uniform(0.0, 0.02)
-    pen.text(place, character, fill=_rgb(ink), font=font, anchor="mm", stroke_width=weight)
+    pen.text(place, character, fill=rgb(ink), font=font, anchor="mm", stroke_width=weight)
     for _ in range(rng.randint(0, 4)):
-        _scribble(pen, rng, side, _rgb(middle + rng.uniform(-80, 80, 3)))
+        scribble(pen, rng, side, rgb(middle + rng.uniform(-80, 80, 3)))
 
+    return photograph(canvas, rng, image_size)
+
+
+def supersampled(image_size: int) -> int:
+    """The side of the canvas to draw on; large glyphs are smooth enough as they are."""
+    return image_size * 2 if image_size <= 128 else image_size
+
+
+def photograph(canvas: Image.Image, rng: np.random.RandomState, image_size: int) -> npt.NDArray[np.uint8]:
+    """The canvas at `image_size` (it may be supersampled) under uneven light, with noise."""
     ramp = np.linspace(-1, 1, image_size, dtype=np.float32)
     down, right = rng.uniform(-30, 30, 2).astype(np.float32)
     light = down * ramp[:, None] + right * ramp[None, :]
     noise = rng.randint(-64, 64, (image_size, image_size, 3), dtype=np.int8) * np.float32(rng.uniform(0.0, 1.0))
-    pixels = np.asarray(canvas.reduce(scale) if scale > 1 else canvas)
+    pixels = np.asarray(canvas.reduce(canvas.width // image_size) if canvas.width > image_size else canvas)
     lit: npt.NDArray[np.float32] = pixels + light[:, :, None] + noise
     return lit.clip(0, 255).astype(np.uint8)
 
@@ -78,15 +103,15 @@ def _draw_all(labels: tuple[int, ...], image_size: int) -> Iterator[Row]:
         yield draw(CHARACTERS[label], number=number, image_size=image_size)
 
 
-def _colours(rng: np.random.RandomState) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """A background and an ink whose brightness differs by 35 or more of 255."""
+def colours(rng: np.random.RandomState, contrast: float = 35) -> tuple[Colour, Colour]:
+    """A background and an ink whose brightness differs by `contrast` or more of 255."""
     while True:
         background, ink = rng.uniform(20, 235, (2, 3))
-        if abs((background - ink) @ (0.299, 0.587, 0.114)) >= 35:
+        if abs((background - ink) @ LUMA) >= contrast:
             return background, ink
 
 
-def _scribble(pen: ImageDraw.ImageDraw, rng: np.random.RandomState, side: int, colour: tuple[int, ...]) -> None:
+def scribble(pen: ImageDraw.ImageDraw, rng: np.random.RandomState, side: int, colour: tuple[int, ...]) -> None:
     """One stroke of clutter: a straight line or an arc, thinner than a glyph's."""
     x, y, dx, dy = side * rng.uniform((-0.1, -0.1, -0.5, -0.5), (1.1, 1.1, 0.5, 0.5))
     width = max(1, round(side * rng.uniform(0.01, 0.06)))
@@ -98,5 +123,6 @@ def _scribble(pen: ImageDraw.ImageDraw, rng: np.random.RandomState, side: int, c
         pen.arc(box, start, start + rng.uniform(60, 200), fill=colour, width=width)
 
 
-def _rgb(colour: npt.NDArray[np.float64]) -> tuple[int, ...]:
+def rgb(colour: Colour) -> tuple[int, ...]:
+    """A colour as Pillow wants it."""
     return tuple(int(channel) for channel in colour.clip(0, 255))

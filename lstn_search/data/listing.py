@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from lstn_search.data import files
+from lstn_search.data.poses import Annotation, Size
 from lstn_search.data.splits import Split
 from lstn_search.errors import DataError
 
@@ -26,6 +27,11 @@ class Listing:
     split: Split
     decode: Callable[[int], Iterator[files.Row]]
     """Image size -> rows in the order of `keys`."""
+    sizes: Callable[[Sequence[int]], Sequence[Size | None]] | None = None
+    """Positions -> the sizes in pixels of these images as they are shown (None: unreadable); None where they are drawn
+    at the wanted size."""
+    known_poses: Callable[[], Sequence[Annotation]] | None = None
+    """Where the dataset itself knows its objects to be; None where it does not."""
 
     def __post_init__(self) -> None:
         assert len(self.keys) == len(self.labels) == len(self.content)

@@ -6,8 +6,8 @@ Official naming: photos `000_0001.png` (the class first) in TSRD-Train and TSRD-
     file name;width;height;x1;y1;x2;y2;class;
 
 As in the paper, both parts are pooled, duplicates are removed (files with the same bytes; the first one stays) and the
-rest is split 4,000 / 998 / 1,000. The sign's box is not used: a photo is taken whole, as it is for the localization net
-to find the sign.
+rest is split 4,000 / 998 / 1,000. A photo is taken whole, as it is for the localization net to find the sign; the boxes
+are the poses that the dataset knows.
 """
 
 import logging
@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from lstn_search.data import files
 from lstn_search.data.listing import Listing, check_classes, not_found
+from lstn_search.data.poses import Annotation, Pose
 from lstn_search.data.splits import scale_sizes, split_by_size
 from lstn_search.errors import DataError
 
@@ -43,6 +44,7 @@ def read(data_dir: Path, *, split_seed: int, cache_dir: Path) -> Listing:
 
     class_names = tuple(sorted({photos[key][1] for key in keys}))
     labels = tuple(class_names.index(photos[key][1]) for key in keys)
+    paths = [photos[key][0] for key in keys]
     check_classes(root, class_names, labels, minimum=1)
     sizes = scale_sizes(SIZES, len(keys))
     if sizes != SIZES:
@@ -56,16 +58,18 @@ def read(data_dir: Path, *, split_seed: int, cache_dir: Path) -> Listing:
         labels=labels,
         content=tuple(content[key] for key in keys),
         split=split_by_size(keys, labels, sizes=sizes, seed=split_seed),
-        decode=lambda size: files.decode_files(root, [photos[key][0] for key in keys], image_size=size),
+        decode=lambda size: files.decode_files(root, paths, image_size=size),
+        sizes=lambda positions: files.image_sizes(root, [paths[i] for i in positions]),
+        known_poses=lambda: [photos[key][2] for key in keys],
     )
 
 
-def _annotated(root: Path) -> dict[str, tuple[str, str]]:
-    """Key ("train/000_0001.png") -> (path relative to `root`, class as three digits) of each annotated photo.
+def _annotated(root: Path) -> dict[str, tuple[str, str, Annotation]]:
+    """Key ("train/000_0001.png") -> (path relative to `root`, class as three digits, box) of each annotated photo.
 
     The names of the folders differ between copies (TSRD-Train, tsrd-train, TSRD-Train-Images), so keys leave them out.
     """
-    photos: dict[str, tuple[str, str]] = {}
+    photos: dict[str, tuple[str, str, Annotation]] = {}
     paths = files.images_below(root, ".") if root.is_dir() else []
     texts = [path for path in root.rglob("[!.]*.txt") if "annotation" in path.name.lower()]
     for text in sorted(texts):
@@ -80,5 +84,8 @@ def _annotated(root: Path) -> dict[str, tuple[str, str]]:
                 raise DataError(f"{text}:{number}: expected name;width;height;x1;y1;x2;y2;class; got {line.strip()!r}")
             if name not in path_of:
                 raise DataError(f"{text}:{number}: no photo {name!r} below {root}; unpack TSRD-{part.title()} there")
-            photos[f"{part}/{name}"] = (path_of[name], f"{int(numbers[-1]):03d}")
+            width, height, x1, y1, x2, y2, label = map(int, numbers)
+            key, pose = f"{part}/{name}", Pose(x1=x1, y1=y1, x2=x2, y2=y2)
+            box = Annotation(place=f"{text}:{number}", name=key, pose=pose, size=(width, height))
+            photos[key] = (path_of[name], f"{label:03d}", box)
     return photos

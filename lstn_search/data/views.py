@@ -10,9 +10,10 @@ import math
 import torch
 import torch.nn.functional as F
 
-from lstn_search.spec.names import check_view
+from lstn_search.spec.fields import check_value
+from lstn_search.spec.task import Task
 
-__all__ = ["View", "corner_error_px", "invert", "resample"]
+__all__ = ["View", "resample"]
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -36,7 +37,8 @@ class View:
 
         Raises SettingError on an unknown name and on a strength outside (0, 2].
         """
-        check_view(name, strength)
+        check_value(Task, "view", name)
+        check_value(Task, "view_strength", strength)
         if name == "none":
             return None
         full = cls()
@@ -58,13 +60,6 @@ class View:
         return torch.stack(rows, dim=1).view(-1, 2, 3)
 
 
-def invert(theta_B23: torch.Tensor) -> torch.Tensor:
-    """The warps that undo these: warp(warp(x, theta), invert(theta)) is x where nothing left the frame."""
-    matrix_B22, shift_B21 = theta_B23[:, :, :2], theta_B23[:, :, 2:]
-    inverse_B22 = torch.linalg.inv(matrix_B22)
-    return torch.cat([inverse_B22, -inverse_B22 @ shift_B21], dim=2)
-
-
 def resample(x_BCHW: torch.Tensor, theta_B23: torch.Tensor) -> torch.Tensor:
     """`lstn_search.nets.transformer.warp` for drawn warps: an eighth of its time for the grid, the same up to rounding.
 
@@ -79,11 +74,3 @@ def resample(x_BCHW: torch.Tensor, theta_B23: torch.Tensor) -> torch.Tensor:
     rows_BH2 = along(1, height) + theta_B23[:, None, :, 2]
     grid_BHW2 = along(0, width)[:, None] + rows_BH2[:, :, None]
     return F.grid_sample(x_BCHW, grid_BHW2, mode="bilinear", padding_mode="zeros", align_corners=False)
-
-
-def corner_error_px(theta_B23: torch.Tensor, target_B23: torch.Tensor, image_size: int) -> torch.Tensor:
-    """Mean distance of the four frame corners under two warps, in pixels of an `image_size` image; one per sample."""
-    corners_34 = torch.tensor([[-1.0, 1.0, -1.0, 1.0], [-1.0, -1.0, 1.0, 1.0], [1.0, 1.0, 1.0, 1.0]])
-    gap_B24 = (theta_B23 - target_B23) @ corners_34.to(theta_B23)
-    error_B: torch.Tensor = torch.linalg.vector_norm(gap_B24, dim=1).mean(dim=1) * (image_size / 2)
-    return error_B

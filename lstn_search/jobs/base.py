@@ -32,16 +32,21 @@ class WorkerSetup:
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
 class Job:
-    """One rung of one architecture; or the preparation of the task, its control or its oracle, for all rungs.
+    """A piece of work for one worker.
 
-    A verification asks for `verify`, the whole training of an architecture and its test, and gives every job a seed.
+    prepare      make the task ready: decoded images, warm backbone
+    reference    the control or the oracle, all rungs
+    rung         one rung of an architecture
+    evaluate     an architecture, the control or the oracle at the task's schedule, and its test
     """
 
-    kind: Literal["prepare", "control", "oracle", "rung", "verify"]
+    kind: Literal["prepare", "reference", "rung", "evaluate"]
     name: str
     """For people: the seed point's name, t7, …"""
     arch: Arch | None = None
-    """None for the other kinds."""
+    """None: of a reference, or no training at all."""
+    oracle: bool = False
+    """Of a reference: the oracle, not the control."""
     rung: int = 0
     precision: str = "auto"
     """What preparing the task settled on: workers on unlike machines train alike."""

@@ -6,15 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, get_args
 
-from lstn_search.errors import SettingError, did_you_mean
-from lstn_search.jobs.base import Ended, Engine, Job, RunJob, WorkerSetup
+from lstn_search.errors import SettingError
+from lstn_search.jobs.base import Ended, Engine, Job, WorkerSetup
 from lstn_search.jobs.local import LocalEngine
 from lstn_search.jobs.machine import default_workers, num_cores
-from lstn_search.runs.folder import RunFolder
+from lstn_search.spec.fields import WHERE, check, option_name, setting
 from lstn_search.spec.ladder import Ladder
 from lstn_search.spec.task import Task
 
-__all__ = ["EngineName", "EngineOptions", "start_engine", "start_workers"]
+__all__ = ["EngineName", "EngineOptions", "run_job"]
 
 EngineName = Literal["local", "ray"]
 
@@ -23,59 +23,57 @@ EngineName = Literal["local", "ray"]
 class EngineOptions:
     """Where and how jobs run: nothing that changes what a search finds, apart from the order of its results."""
 
-    engine: EngineName = "local"
-    workers: int | None = None
-    """Jobs at a time; None: one a GPU where there are GPUs, else one a core."""
-    cache_dir: Path | None = None
-    ray_address: str | None = None
-    """Of a Ray cluster; None starts a Ray of our own on this machine."""
-    storage_path: Path | None = None
-    """Ray only: a folder all nodes reach, for checkpoints and cache, where the run folder is not one."""
-    gpus_per_job: float | None = None
-    """Ray only: 0.5 lets two jobs share a GPU; None: one each where the cluster has GPUs."""
+    engine: EngineName = setting(
+        "local",
+        help="local (processes on this machine) or ray.",
+        panel=WHERE,
+        choices=get_args(EngineName),
+    )
+    workers: int | None = setting(
+        None, help="Processes that train.", panel=WHERE, minimum=1, unset="one a GPU, else one a core"
+    )
+    cache_dir: Path | None = setting(
+        None, help="Decoded images and warm classifiers; also $LSTN_CACHE_DIR.", panel=WHERE
+    )
+    ray_address: str | None = setting(None, help="Of a Ray cluster; without it Ray starts here.", panel=WHERE)
+    storage_path: Path | None = setting(
+        None, help="Ray: a folder all nodes reach, for checkpoints and cache; the run folder if it is one.", panel=WHERE
+    )
+    gpus_per_job: float | None = setting(
+        None, help="Ray: 0.5 lets two jobs share a GPU.", panel=WHERE, minimum=0, unset="1 where there are GPUs"
+    )
 
     def __post_init__(self) -> None:
-        if self.engine not in get_args(EngineName):
-            raise SettingError(f"unknown engine {self.engine!r}; {did_you_mean(self.engine, get_args(EngineName))}")
-        if self.workers is not None and self.workers < 1:
-            raise SettingError(f"workers must be at least 1, got {self.workers}")
+        check(self)
         for name in ("ray_address", "storage_path", "gpus_per_job"):
             if self.engine != "ray" and getattr(self, name) is not None:
-                raise SettingError(f"--{name.replace('_', '-')} is for Ray; add --engine ray")
+                raise SettingError(f"{option_name(name)} is for Ray; add --engine ray")
 
+    def start(self, task: Task, ladder: Ladder, folder: Path) -> Engine:
+        """An engine for the jobs of a task; its workers start with their first jobs and write into `folder`."""
+        from lstn_search.data.cache import default_cache_dir
 
-def start_engine(folder: RunFolder, options: EngineOptions) -> Engine:
-    """The engine of a search in this folder; its workers start with their first jobs."""
-    settings = folder.settings
-    return start_workers(settings.task, settings.ladder, folder.path, options, run_job)
-
-
-def start_workers(task: Task, ladder: Ladder, folder: Path, options: EngineOptions, run_job: RunJob) -> Engine:
-    """An engine for any jobs of a task; its workers keep their logs in `folder`."""
-    from lstn_search.data.cache import default_cache_dir
-
-    setup = WorkerSetup(
-        task=task,
-        ladder=ladder,
-        folder=folder.resolve(),
-        cache_dir=(options.cache_dir or default_cache_dir()).resolve(),
-        num_threads=1,
-    )
-    if options.engine == "ray":
-        from lstn_search.jobs.ray import RayEngine
-
-        resources = None if options.gpus_per_job is None else {"cpu": 1.0, "gpu": options.gpus_per_job}
-        return RayEngine(
-            setup,
-            options.workers,
-            run_job,
-            address=options.ray_address,
-            resources_per_job=resources,
-            storage_path=options.storage_path,
+        setup = WorkerSetup(
+            task=task,
+            ladder=ladder,
+            folder=folder.resolve(),
+            cache_dir=(self.cache_dir or default_cache_dir()).resolve(),
+            num_threads=1,
         )
-    workers = options.workers or default_workers()
-    setup = dataclasses.replace(setup, num_threads=_num_threads(workers))
-    return LocalEngine(setup, workers, run_job)
+        if self.engine == "ray":
+            from lstn_search.jobs.ray import RayEngine
+
+            resources = None if self.gpus_per_job is None else {"cpu": 1.0, "gpu": self.gpus_per_job}
+            return RayEngine(
+                setup,
+                self.workers,
+                run_job,
+                address=self.ray_address,
+                resources_per_job=resources,
+                storage_path=self.storage_path,
+            )
+        workers = self.workers or default_workers()
+        return LocalEngine(dataclasses.replace(setup, num_threads=_num_threads(workers)), workers, run_job)
 
 
 def _num_threads(workers: int) -> int:

@@ -220,7 +220,7 @@ class RayEngine:
     def _connect(self, address: str, num_workers: int | None, resources: Mapping[str, float]) -> None:
         if address.startswith("ray://"):
             raise SettingError(f"{address} is a Ray Client address; start the search on a node of the cluster instead")
-        self._ray._private.worker._worker_logs_enabled = False  # else it prints the logs of lost nodes, to stdout
+        self._print_node_logs(False)
         quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
         try:
             if address != "local":
@@ -241,7 +241,14 @@ class RayEngine:
     def _disconnect(self) -> None:
         if self._owns_connection:
             self._ray.shutdown()
-            self._ray._private.worker._worker_logs_enabled = True
+            self._print_node_logs(True)
+
+    def _print_node_logs(self, wanted: bool) -> None:
+        """Whether Ray prints the logs of lost nodes to stdout. There is no public switch; without this one it does."""
+        with contextlib.suppress(AttributeError):
+            worker = self._ray._private.worker
+            if hasattr(worker, "_worker_logs_enabled"):
+                worker._worker_logs_enabled = wanted
 
     def _default_resources(self) -> dict[str, float]:
         wants_gpu = self.setup.task.device not in ("cpu", "mps") and self._ray.cluster_resources().get("GPU", 0) > 0

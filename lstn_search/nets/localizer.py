@@ -5,14 +5,13 @@ import itertools
 import torch
 from torch import nn
 
+from lstn_search.nets.warps import to_matrix
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost
 from lstn_search.spec.operations import arch_operations
+from lstn_search.spec.warp_families import WARP_FAMILIES
 
-__all__ = ["IDENTITY", "Localizer", "Residual"]
-
-IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
-"""The affine parameters that change nothing: rows (1, 0, 0) and (0, 1, 0)."""
+__all__ = ["Localizer", "Residual"]
 
 
 class Localizer(nn.Module):
@@ -26,6 +25,7 @@ class Localizer(nn.Module):
         super().__init__()
         num_features = head_features(arch, image_size)
         self.arch = arch
+        self.family = WARP_FAMILIES[arch.head.warp]
         self.image_size = image_size
         self.features = nn.Sequential(*feature_modules(arch))
         head: list[nn.Module] = []
@@ -36,21 +36,20 @@ class Localizer(nn.Module):
             head += [nn.Linear(num_features, arch.head.hidden), nn.ReLU()]
             num_features = arch.head.hidden
         self.head = nn.Sequential(*head)
-        self.last = nn.Linear(num_features, 6)
+        self.last = nn.Linear(num_features, len(self.family.params))
         self.reset_to_identity()
 
     def reset_to_identity(self) -> None:
         """Zero weight and identity bias in the last layer."""
         with torch.no_grad():
             self.last.weight.zero_()
-            self.last.bias.copy_(torch.tensor(IDENTITY))
+            self.last.bias.copy_(torch.tensor(self.family.identity))
 
     def forward(self, x_BCHW: torch.Tensor) -> torch.Tensor:
-        """Images B x C x H x W -> theta_B23, the affine parameters (output -> input, in [-1, 1] coordinates)."""
+        """Images B x C x H x W -> theta_B23, a warp of the family (output -> input, in [-1, 1] coordinates)."""
         h_BF = self.head(self.features(x_BCHW))
         with torch.autocast(device_type=x_BCHW.device.type, enabled=False):  # half precision would round theta to 1/256
-            theta_B6: torch.Tensor = self.last(h_BF.float())
-        return theta_B6.view(-1, 2, 3)
+            return to_matrix(self.last(h_BF.float()), self.family)
 
 
 def head_features(arch: Arch, image_size: int) -> int:

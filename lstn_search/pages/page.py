@@ -23,6 +23,7 @@ from lstn_search.pages.facts.history import History, read_history
 from lstn_search.pages.facts.ledger import ledger_info
 from lstn_search.pages.facts.marginals import marginals_info
 from lstn_search.pages.facts.theta import theta_info
+from lstn_search.pages.facts.verified import error_bars
 from lstn_search.pages.section import Missing, Section
 from lstn_search.pictures.front_plot import front_info
 
@@ -118,7 +119,9 @@ def _sections(
     from lstn_search.pages import record_sections, sections
     from lstn_search.ranking.facts import fidelity_info
 
-    yield sections.front_section(front_info(run, verification), headline, commands, pictures)
+    yield sections.front_section(
+        front_info(run, error_bars(verification, run.folder.settings.costs[0])), headline, commands, pictures
+    )
     yield sections.verified_section(verification, run, pictures)
     yield sections.growth_section(growth_info(run, history), pictures)
     yield sections.architecture_section(run, headline, pictures)

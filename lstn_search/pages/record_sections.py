@@ -17,7 +17,6 @@ from lstn_search.pages.section import Missing, Section, make_table, number
 from lstn_search.pictures.picture import Picture, draw_picture, load_picture
 
 if TYPE_CHECKING:
-    from lstn_search.runs.entries import Entry
     from lstn_search.runs.run import Run
 
 __all__ = [
@@ -87,7 +86,8 @@ def pictures_section(run: "Run", folder: Path) -> Section:
     """What the best localizer and L-STN do to validation images, as far as weights and images are there."""
     title = "Before and after"
     lstn = next((entry for entry in run.entries if entry.candidate.arch == lstn_arch()), None)
-    wanted: list[Entry] = [*run.front[-1:], *([lstn] if lstn is not None and lstn not in run.front[-1:] else [])]
+    best = run.best
+    wanted = [entry for entry in (best, lstn if lstn is not best else None) if entry is not None]
     pictures, missing = [], []
     for entry in wanted:
         name = entry.candidate.name

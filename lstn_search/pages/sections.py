@@ -44,7 +44,9 @@ def front_section(info: FrontInfo, headline: HeadlineInfo, commands: CommandsInf
     if front:
         ends = [f"{row.name} ({row.gflops:.5f} GFLOPs, {row.accuracy:.1f} %)" for row in (front[0], front[-1])]
         between = f"from {ends[0]} to {ends[1]}" if len(front) > 1 else f"only {ends[0]}"
-        sentence = f"{len(front)} of {len(info.points)} measured architectures stand on the front, {between}."
+        sentence = (
+            f"{len(front)} of {len(info.points)} measured architectures stand on the {headline.front_name}, {between}."
+        )
     else:
         sentence = (
             "No architecture stands on the front: for that it must be jointly trained, alive, and within the budget."
@@ -53,7 +55,8 @@ def front_section(info: FrontInfo, headline: HeadlineInfo, commands: CommandsInf
     if headline.control is None:
         missing.append(Missing(what="Control and oracle have not been trained.", command=commands.resume.line))
     alt = (
-        f"Accuracy against GFLOPs, a point an architecture, coloured by joint epochs; the budget is a line. {sentence}"
+        f"Accuracy against {info.cost.heading}, a point an architecture, coloured by joint epochs; the budget is a "
+        f"line. {sentence}"
     )
     picture = draw_picture("front", alt, lambda palette: front_figure(info, palette, width=7.2, height=5.4), folder)
     caption = "The front, cheapest first; then seed points, control and oracle"
@@ -150,13 +153,17 @@ def growth_section(info: GrowthInfo, folder: Path) -> Section:
     reached = next(point for point in info.points if point.hypervolume >= 0.95 * last.hypervolume)
     sentence = (
         f"After {duration(last.seconds)} of training the front's hypervolume is "
-        f"{info.height(last.hypervolume):.1f} points, averaged over all budgets up to {info.budget_gflops:g} GFLOPs; "
+        f"{info.height(last.hypervolume):.1f} points, averaged over all budgets up to {info.limits}; "
         f"95 % of that was there after {duration(reached.seconds)}."
     )
-    accuracy, gflops = info.reference
+    units = " × ".join(["points", *(cost.heading for cost in info.costs)])
+    rest = (
+        "" if [cost.name for cost in info.costs] == ["gflops"] else ", or a tenth above the dearest where there is none"
+    )
     note = (
-        f"Measured from the reference point {accuracy:.1f} % and {gflops:g} GFLOPs: the control after its shortest "
-        f"joint training, and the budget. As an area: {last.hypervolume:.5f} points × GFLOPs."
+        f"Measured from the reference point {info.reference[0]:.1f} % and {info.limits}: the control after its "
+        f"shortest joint training, and the budget{rest}. As {'an area' if len(info.costs) == 1 else 'a volume'}: "
+        f"{last.hypervolume:.5f} {units}."
     )
     picture = draw_picture(
         "growth", f"Hypervolume against seconds of training. {sentence}",
@@ -167,10 +174,10 @@ def growth_section(info: GrowthInfo, folder: Path) -> Section:
 
 def architecture_section(run: "Run", headline: HeadlineInfo, folder: Path) -> Section:
     """The best architecture layer by layer, beside L-STN."""
-    size = run.folder.settings.task.image_size
+    size = run.task.image_size
     infos: list[ArchitectureInfo] = []
     missing: list[Missing] = []
-    best = run.front[-1] if run.front else None
+    best = run.best
     if best is not None:
         infos.append(architecture_info(best.candidate.arch, size, best.candidate.name))
     else:

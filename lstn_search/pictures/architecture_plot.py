@@ -7,6 +7,7 @@ from lstn_search.pictures.palette import Palette
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost
 from lstn_search.spec.operations import arch_operations, arch_rows
+from lstn_search.spec.warp_families import DEFAULT_WARP
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -49,7 +50,7 @@ def architecture_info(arch: Arch, image_size: int, name: str) -> ArchitectureInf
     head = {
         "head.pool": "average-pool",
         "head.hidden": "linear, ReLU",
-        "head.theta": "linear: the six numbers of theta",
+        "head.theta": f"linear: {len(WARP_FAMILIES[arch.head.warp].params)} numbers, {arch.head.warp}",
     }
     rows = tuple(
         LayerInfo(
@@ -75,8 +76,9 @@ def architecture_info(arch: Arch, image_size: int, name: str) -> ArchitectureInf
 def summary(arch: Arch) -> str:
     """An architecture in a line: `dw5/4 1-6 3/2-8 | pool 1, 32`; kernel/stride-width, dw depthwise, p2 max-pool."""
     parts = ["".join(operation.sign for operation in layer) for layer in arch_operations(arch)]
-    head = "flatten" if arch.head.pool_to is None else f"pool {arch.head.pool_to}"
-    return f"{' '.join(parts)} | {head}{f', {arch.head.hidden}' if arch.head.hidden else ''}"
+    head = ["flatten" if arch.head.pool_to is None else f"pool {arch.head.pool_to}"]
+    head += [str(arch.head.hidden)] * (arch.head.hidden > 0) + [arch.head.warp] * (arch.head.warp != DEFAULT_WARP)
+    return f"{' '.join(parts)} | {', '.join(head)}"
 
 
 ROW_INCHES = 0.235

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -19,8 +18,9 @@ from lstn_search.data.dataset import Dataset
 from lstn_search.data.files import decode_files, images_below
 from lstn_search.data.views import View
 from lstn_search.errors import CheckpointError, DataError, SettingError
-from lstn_search.nets.localizer import IDENTITY
 from lstn_search.nets.transformer import warp
+from lstn_search.pictures.before_after_drawing import check_suffix, draw_picture, write_film, write_picture
+from lstn_search.pictures.sightings import BeforeAfterInfo, Guess, Pixels, ShownImage, Sighting
 from lstn_search.pictures.trained import Snapshot, Trained, trained_of_run
 from lstn_search.spec.task import Task
 from lstn_search.train.workbench import seeded
@@ -30,11 +30,7 @@ if TYPE_CHECKING:
     from lstn_search.runs.run import Run
 
 __all__ = [
-    "BeforeAfterInfo",
-    "Guess",
     "Pictures",
-    "ShownImage",
-    "Sighting",
     "before_after_info",
     "check_film",
     "draw_before_after",
@@ -44,78 +40,10 @@ __all__ = [
     "read_pictures",
 ]
 
-Pixels = npt.NDArray[np.uint8]
-Point = tuple[float, float]
-
 OUTPUT_CORNERS = ((-1.0, -1.0), (1.0, -1.0), (1.0, 1.0), (-1.0, 1.0))
 """Of the output square, from the upper left clockwise."""
 STEPS_BETWEEN = 6
 """Pictures from one snapshot of a training to the next."""
-
-
-@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
-class Guess:
-    """The classifier's first choice."""
-
-    label: str
-    probability: float
-    """Softmax, 0 to 1."""
-    is_right: bool | None
-    """None where the truth is not known."""
-
-
-@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
-class Sighting:
-    """One view of an image, before and after the transformer."""
-
-    input_HWC: Pixels
-    output_HWC: Pixels
-    """What the classifier sees, of the same size."""
-    frame: tuple[Point, ...]
-    """Where the output's corners lie in the input, as (x, y) in [-1, 1]; from the upper left clockwise."""
-    without: Guess
-    """Of the same classifier on the input as it is."""
-    guess: Guess
-    """Of the classifier on the output."""
-
-
-@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
-class ShownImage:
-    """An image under several views."""
-
-    name: str
-    """Its class, or its file where the class is not known."""
-    sightings: tuple[Sighting, ...]
-
-
-@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
-class BeforeAfterInfo:
-    """Everything a picture shows."""
-
-    title: str
-    caption: str
-    """When in the training this is; empty: at its end."""
-    views: tuple[str, ...]
-    """The name of each column."""
-    images: tuple[ShownImage, ...]
-
-    @property
-    def sightings(self) -> list[Sighting]:
-        """All of them, image by image."""
-        return [sighting for image in self.images for sighting in image.sightings]
-
-    @property
-    def num_right(self) -> tuple[int, int] | None:
-        """Sightings the classifier has right (without the warp, with it); None where the truth is not known."""
-        shown = self.sightings
-        if any(sighting.guess.is_right is None for sighting in shown):
-            return None
-        return sum(bool(s.without.is_right) for s in shown), sum(bool(s.guess.is_right) for s in shown)
-
-    @property
-    def reach(self) -> float:
-        """How far the frames reach from the middle of the input, along either axis; 1 is the image's edge."""
-        return max(abs(value) for sighting in self.sightings for point in sighting.frame for value in point)
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True, eq=False)
@@ -201,7 +129,7 @@ def film_info(
         )
     stage = _Stage(trained, dataset, pictures, num_views=num_views, seed=seed)
     num = len(stage.x_BCHW)
-    before_B23 = torch.tensor(IDENTITY).view(1, 2, 3).expand(num, 2, 3)
+    before_B23 = torch.eye(2, 3).expand(num, 2, 3)
     film = [stage.info(before_B23, caption="untrained: the identity")]
     for snapshot in trained.snapshots:
         after_B23 = trained.localizer_at(snapshot)(stage.x_BCHW)
@@ -233,8 +161,6 @@ def draw_trained(
     DataError when the images are not there, CheckpointError when weights or snapshots are not, OSError when the file
     cannot be written.
     """
-    from lstn_search.pictures.before_after_drawing import check_suffix, draw_picture, write_film, write_picture
-
     animate = animate or file.suffix.lower() == ".gif"
     check_suffix(file, film=animate)
     if num_images is None:

@@ -1,4 +1,4 @@
-"""Draws what `lstn_search.pictures.before_after` found, with Pillow: a page of pairs, or a film of such pages.
+"""Draws what `before_after` found, with Pillow: a page of pairs, or a film of such pages.
 
 A pair is the input with the sampling frame drawn on it, and beside it the output; below each, what the classifier says.
 """
@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from lstn_search.atomic import write_atomically
 from lstn_search.errors import SettingError
-from lstn_search.pictures.before_after import BeforeAfterInfo, Guess, Pixels, Point, Sighting
+from lstn_search.pictures.sightings import BeforeAfterInfo, Guess, Pixels, Point, Sighting
 
 __all__ = [
     "FILM_SUFFIXES",

@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lstn_search.pictures.palette import LIGHT, Palette, drawing, make_figure
+from lstn_search.runs.run import Run
+from lstn_search.spec import pareto
+from lstn_search.spec.objectives import OBJECTIVES, Objective, front_name
 
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from lstn_search.runs.run import Run
-    from lstn_search.verification.result import Verification
 
 __all__ = ["ErrorBar", "FrontInfo", "PlotPoint", "draw_front", "front_figure", "front_info"]
 
@@ -35,7 +36,7 @@ class PlotPoint:
     """One trained architecture."""
 
     name: str
-    gflops: float
+    cost: float
     accuracy: float
     is_seed: bool
     over_budget: bool
@@ -50,7 +51,7 @@ class ErrorBar:
     """What a verification says of one architecture: its mean validation accuracy and the 95 % interval, in percent."""
 
     name: str
-    gflops: float
+    cost: float
     mean: float
     low: float
     high: float
@@ -68,23 +69,27 @@ class FrontInfo:
     oracle: float | None
     points: tuple[PlotPoint, ...]
     bars: tuple[ErrorBar, ...] = ()
+    cost: Objective = OBJECTIVES["gflops"]
+    """What the picture runs over: the first of the objectives' costs. The budget is drawn when that is GFLOPs."""
 
 
-def front_info(run: "Run", verification: "Verification | None" = None) -> FrontInfo:
+def front_info(run: Run, bars: tuple[ErrorBar, ...] = ()) -> FrontInfo:
     """The facts of a run's front; failed trials have no accuracy and are left out."""
     settings = run.folder.settings
     on_front = {entry.candidate.number for entry in run.front}
+    title = f"{run.task.dataset}, classifier {run.task.backbone}, seed {run.task.seed}"
+    front, cost = front_name(settings.objectives), settings.costs[0]
     return FrontInfo(
-        title=f"{settings.task.dataset}, classifier {settings.task.backbone}, seed {settings.task.seed}",
+        title=title if front == "front" else f"{title}; {front}",
         budget_gflops=settings.budget_gflops - settings.overhead_gflops,
-        image_size=settings.task.image_size,
-        view=settings.task.view,
+        image_size=run.task.image_size,
+        view=run.task.view,
         control=run.references.control[-1].accuracy if run.references.control else None,
-        oracle=run.references.oracle[-1].accuracy if run.references.oracle and settings.task.view != "none" else None,
+        oracle=run.references.oracle[-1].accuracy if run.references.oracle and run.task.view != "none" else None,
         points=tuple(
             PlotPoint(
                 name=entry.candidate.name,
-                gflops=entry.candidate.gflops,
+                cost=entry.candidate.costs[0],
                 accuracy=entry.accuracy,
                 is_seed=entry.candidate.is_seed,
                 over_budget=entry.candidate.over_budget,
@@ -95,15 +100,8 @@ def front_info(run: "Run", verification: "Verification | None" = None) -> FrontI
             for entry in run.entries
             if entry.results and entry.result.accuracy is not None
         ),
-        bars=_bars(verification) if verification is not None else (),
-    )
-
-
-def _bars(verification: "Verification") -> tuple[ErrorBar, ...]:
-    return tuple(
-        ErrorBar(name=row.name, gflops=row.gflops, mean=row.mean_val, low=row.low_val, high=row.high_val)
-        for row in verification.finalists
-        if row.gflops is not None and row.mean_val is not None and row.low_val is not None and row.high_val is not None
+        bars=bars,
+        cost=cost,
     )
 
 
@@ -127,7 +125,7 @@ def front_figure(info: FrontInfo, palette: Palette, *, width: float = 8.0, heigh
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=12))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel(f"GFLOPs of the localization net at {info.image_size} px")
+    axes.set_xlabel(f"{info.cost.heading} of the localization net at {info.image_size} px")
     axes.set_ylabel(f"validation top-1{'' if info.view == 'none' else f' under the {info.view} view'} (%)")
     axes.set_title(info.title, fontsize=10.5, loc="left", pad=18)
     _draw_references(axes, info, palette)
@@ -147,6 +145,8 @@ def _draw_references(axes: "Axes", info: FrontInfo, palette: Palette) -> None:
         axes.axhline(value, color=palette.quiet, lw=0.9, ls=":", zorder=1)
         axes.annotate(f"{name} {value:.1f}", (1, value), xycoords=("axes fraction", "data"), xytext=(4, 0),
                       color=palette.quiet, va="bottom" if name == upper else "top", **style)  # fmt: skip
+    if info.cost.name != "gflops":
+        return
     axes.axvline(info.budget_gflops, color=palette.alert, lw=1.0, ls="--", zorder=1)
     axes.annotate(f"budget {info.budget_gflops:g}", (info.budget_gflops, 1), xycoords=("data", "axes fraction"),
                   xytext=(0, 3), color=palette.alert, ha="center", **style)  # fmt: skip
@@ -174,15 +174,17 @@ def _draw_points(axes: "Axes", info: FrontInfo, palette: Palette) -> None:
     ]
     for order, (label, points, style) in enumerate(groups, start=3):
         if points:
-            xs, ys = [p.gflops for p in points], [p.accuracy for p in points]
+            xs, ys = [p.cost for p in points], [p.accuracy for p in points]
             axes.scatter(xs, ys, label=label, zorder=order, rasterized=len(points) > MAX_VECTORS, **style)
-    front = sorted((p for p in info.points if p.on_front), key=lambda p: p.gflops)
-    if front:
-        xs, ys = [p.gflops for p in front], [p.accuracy for p in front]
-        axes.step([*xs, max(info.budget_gflops, xs[-1])], [*ys, ys[-1]], where="post", color=palette.front, lw=1.5,
+    front = [(p.accuracy, p.cost) for p in info.points if p.on_front]
+    steps = [front[i] for i in pareto.front(front)]  # of a front of more costs those that no other beats in this one
+    if steps:
+        ys, xs = [y for y, _ in steps], [x for _, x in steps]
+        end = max(info.budget_gflops, xs[-1]) if info.cost.name == "gflops" else xs[-1]
+        axes.step([*xs, end], [*ys, ys[-1]], where="post", color=palette.front, lw=1.5,
                   zorder=2)  # fmt: skip
     if info.bars:
-        xs, means = [bar.gflops for bar in info.bars], [bar.mean for bar in info.bars]
+        xs, means = [bar.cost for bar in info.bars], [bar.mean for bar in info.bars]
         below, above = ([bar.mean - bar.low for bar in info.bars], [bar.high - bar.mean for bar in info.bars])
         axes.errorbar(xs, means, yerr=(below, above), fmt="D", ms=4.5, capsize=3, lw=1.2, color=palette.verified,
                       mfc=palette.paper, label="verified mean, 95 % interval", zorder=9)  # fmt: skip
@@ -210,16 +212,16 @@ def _label_points(figure: "Figure", axes: "Axes", info: FrontInfo, palette: Pale
     texts = [text.get_window_extent() for text in axes.texts]  # of the budget and the references
     taken_N4 = np.array([box.extents for box in texts], dtype=float).reshape(-1, 4)
     if info.points:
-        xy_N2 = axes.transData.transform([(p.gflops, p.accuracy) for p in info.points])
+        xy_N2 = axes.transData.transform([(p.cost, p.accuracy) for p in info.points])
         reach_N1 = np.array([[(5.5 if p.is_seed else 3) * px_per_point] for p in info.points])
         taken_N4 = np.vstack([taken_N4, np.hstack([xy_N2 - reach_N1, xy_N2 + reach_N1])])
-    for point in sorted((p for p in info.points if p.is_seed or p.on_front), key=lambda p: (not p.is_seed, -p.gflops)):
+    for point in sorted((p for p in info.points if p.is_seed or p.on_front), key=lambda p: (not p.is_seed, -p.cost)):
         colour = palette.seed if point.is_seed else palette.front
-        text = axes.annotate(point.name, (point.gflops, point.accuracy), xytext=(0, 0), textcoords="offset points",
+        text = axes.annotate(point.name, (point.cost, point.accuracy), xytext=(0, 0), textcoords="offset points",
                              fontsize=8.5, color=colour, zorder=10)  # fmt: skip
         text.set_in_layout(False)
         size = text.get_window_extent().size
-        centre: Any = axes.transData.transform((point.gflops, point.accuracy))
+        centre: Any = axes.transData.transform((point.cost, point.accuracy))
         boxes_S4 = np.array([_box(spot, centre, size, px_per_point) for spot in SPOTS])
         hidden_S = [_overlap(box_4, taken_N4) for box_4 in boxes_S4]
         outside_S = np.where(boxes_S4[:, 2] > axes.bbox.x1, size[0] * size[1], 0.0)

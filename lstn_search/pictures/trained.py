@@ -1,8 +1,8 @@
 """Where the trained parts of a picture come from: a run, a folder that `eval` wrote, or a training made for it."""
 
 import dataclasses
+import functools
 import json
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,21 +12,19 @@ from torch import nn
 
 from lstn_search.data import Dataset, load_dataset
 from lstn_search.errors import CheckpointError, DataError, LstnError, SettingError
-from lstn_search.jobs.work import climb, load_trained
 from lstn_search.nets.backbones import build_backbone
 from lstn_search.nets.localizer import Localizer
 from lstn_search.nets.weights import load_torch
+from lstn_search.runs.checkpoints import load_checkpoint, load_localizer, split_trained
 from lstn_search.runs.folder import checkpoint_file
 from lstn_search.spec.arch import Arch
-from lstn_search.spec.ladder import Ladder
 from lstn_search.spec.task import Task
-from lstn_search.study.outputs import load_localizer
+from lstn_search.train.prepared import Prepared
+from lstn_search.train.trial import start_trial
 
 if TYPE_CHECKING:
     from lstn_search.runs.entries import Entry
     from lstn_search.runs.run import Run
-    from lstn_search.train.warm import Warm
-    from lstn_search.train.workbench import Workbench
 
 __all__ = ["Snapshot", "Trained", "train_for_show", "trained_of_evaluation", "trained_of_run"]
 
@@ -122,7 +120,7 @@ def trained_of_run(run: "Run", entry: "Entry") -> Trained:
         name=entry.candidate.name,
         source=source,
         retrain=source,
-        task=run.folder.settings.task,
+        task=run.task,
         localizer=localizer.requires_grad_(False),
         classifier=classifier,
         val_top1=entry.result.val_top1,
@@ -160,21 +158,19 @@ def trained_of_evaluation(folder: Path) -> Trained:
     )
 
 
-def train_for_show(
-    bench: "Workbench", warm: "Warm | None", arch: Arch, *, name: str, on_stage: Callable[[str], None]
-) -> Trained:
-    """Train `arch` at the workbench's schedule. Raises SettingError when the training diverges."""
-    task = bench.task
-    parts = sorted({1, max(1, task.epochs // 4), max(1, task.epochs // 2), task.epochs})
-    ladder = Ladder(epochs=tuple(parts))
-    with tempfile.TemporaryDirectory(prefix="lstn-show-") as folder:
-        for rung in range(1 if warm is None else ladder.top + 1):
-            result = climb(bench, warm, arch, ladder, rung, Path(folder), lambda what: on_stage(f"{name}: {what}"))
-            if result.status == "failed":
-                raise SettingError(f"{name} cannot be shown: {result.reason}; try another --seed or --arch")
-        file = checkpoint_file(Path(folder), arch, rung)
-        localizer, classifier = load_trained(file, arch, task.trial_size)
-        snapshots = _snapshots(file)
+def train_for_show(prepared: Prepared, arch: Arch, *, name: str, on_stage: Callable[[str], None]) -> Trained:
+    """Train `arch` at the task's schedule. Raises SettingError when the training diverges."""
+    task = prepared.bench.task
+    trial = start_trial(prepared, arch, on_stage=lambda what: on_stage(f"{name}: {what}"))
+    steps = [trial.begin]
+    if task.protocol == "recover":
+        parts = sorted({1, max(1, task.epochs // 4), max(1, task.epochs // 2), task.epochs})
+        steps += [functools.partial(trial.train_to, epochs) for epochs in parts]
+    for step in steps:
+        result = step()
+        if result.status == "failed":
+            raise SettingError(f"{name} cannot be shown: {result.reason}; try another --seed or --arch")
+    localizer, classifier = split_trained(trial.state_dict()["trained"], arch, task.trial_size)
     return Trained(
         name=name,
         source="",
@@ -182,11 +178,10 @@ def train_for_show(
         localizer=localizer.requires_grad_(False),
         classifier=classifier,
         val_top1=result.val_top1,
-        snapshots=snapshots,
+        snapshots=tuple(Snapshot(**row) for row in trial.snapshots),
     )
 
 
 def _snapshots(file: Path) -> tuple[Snapshot, ...]:
     """Those of a checkpoint that `load_trained` has accepted; none in one of an older version."""
-    state = load_torch(file, cure="train it again")
-    return tuple(Snapshot(**row) for row in state.get("snapshots", ()))
+    return tuple(Snapshot(**row) for row in load_checkpoint(file).get("snapshots", ()))

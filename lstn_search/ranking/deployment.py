@@ -8,43 +8,35 @@ not there; what is there is not trained again. No torch here: workers train.
 import dataclasses
 import json
 import logging
-import time
 from collections import deque
-from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lstn_search.atomic import write_atomically
 from lstn_search.errors import RunError, SettingError
-from lstn_search.jobs.base import Ended, Engine, Job, Stage
+from lstn_search.jobs.base import Ended, Job
+from lstn_search.jobs.loop import MakeEngine, Watcher, check_limits, deadline_after, prepare_task, run_jobs
+from lstn_search.ranking.measures import highest_rung, scores_of
 from lstn_search.ranking.rank import MIN_ARCHITECTURES, Correlation, correlate
 from lstn_search.runs.entries import Candidate, Entry
 from lstn_search.runs.folder import checkpoint_file
 from lstn_search.runs.lock import FolderLock
+from lstn_search.runs.run import Run
 from lstn_search.spec.results import TrialResult
-from lstn_search.spec.settings import SearchSettings
 from lstn_search.spec.task import Task
 
-if TYPE_CHECKING:
-    from lstn_search.runs.run import Run
-
-__all__ = ["deployment_correlation", "measure_deployment", "spread_over"]
+__all__ = ["DeploymentWatcher", "deployment_correlation", "measure_deployment", "spread_over"]
 
 FOLDER = "fidelity"
-MakeEngine = Callable[[Task, Path], Engine]
-"""Starts workers for a task; their logs and checkpoints go into the folder."""
-OnStage = Callable[[str], None]
 
 _log = logging.getLogger(__name__)
 
 
-def deployment_correlation(run: "Run", *, seed: int = 0) -> Correlation | None:
+def deployment_correlation(run: Run, *, seed: int = 0) -> Correlation | None:
     """The ladder's score at trial size against the same at deployment size, at the highest rung with enough of both.
 
     None when nothing has been trained at deployment size. `seed` is the bootstrap's.
     """
-    from lstn_search.ranking.facts import highest_rung, scores_of
-
     settings = run.folder.settings
     if not _folder(run).is_dir():
         return None
@@ -66,40 +58,73 @@ def deployment_correlation(run: "Run", *, seed: int = 0) -> Correlation | None:
 
 
 def measure_deployment(
-    run: "Run",
+    run: Run,
     num: int,
     make_engine: MakeEngine,
     *,
     rung: int = 0,
     minutes: float | None = None,
+    retries: int = 1,
     seed: int = 0,
     data_dir: str | None = None,
-    on_stage: OnStage = lambda what: None,
+    watcher: "DeploymentWatcher | None" = None,
 ) -> None:
     """Train `num` architectures of a run at its deployment size, up to `rung`; after `minutes` no further job starts.
 
     They are spread evenly over the rank that the run gives them at that rung (`seed` says which). Raises LstnError on
-    bad input, before anything is trained. A job whose worker dies is run once more, then left for the next time.
+    bad input, before anything is trained. A job whose worker dies is run again up to `retries` times, then left for the
+    next time.
     """
-    task = _task(run.folder.settings)
-    if minutes is not None and not minutes > 0:
-        raise SettingError(f"minutes must be above 0, got {minutes}")
-    unfinished = [
-        entry
-        for entry in (_kept(run, candidate) for candidate in _choose(run, num, rung, seed))
-        if _needs_training(entry, rung)
-    ]
-    if not unfinished:
+    task, watcher = _task(run), watcher or DeploymentWatcher()
+    check_limits(minutes, retries)
+    entries = [_kept(run, candidate) for candidate in _choose(run, num, rung, seed)]
+    source = Deployments(run, [entry for entry in entries if _needs_training(entry, rung)], rung, watcher)
+    if not source.waiting:
         return
     task = dataclasses.replace(task, data_dir=data_dir or task.data_dir)
-    deadline = None if minutes is None else time.monotonic() + 60 * minutes
+    deadline = deadline_after(minutes)
     with FolderLock(_folder(run), what="another process", unwritable="make room or access"):
-        engine = make_engine(task, _folder(run))
+        engine = make_engine(task, run.folder.settings.ladder, _folder(run))
         try:
-            _prepare(run, engine, on_stage)
-            _train(run, engine, deque(unfinished), rung, deadline, on_stage)
+            facts = prepare_task(engine, watcher, precision=task.precision, retries=retries)
+            run.folder.check_same_images(facts, cure="name their folder with --data-dir")
+            watcher.on_ready(source)
+            run_jobs(source, engine, watcher, retries=retries, deadline=deadline)
         finally:
             engine.close()
+
+
+class Deployments:
+    """What is trained at deployment size: every waiting entry, rung by rung."""
+
+    def __init__(self, run: Run, entries: list[Entry], rung: int, watcher: "DeploymentWatcher") -> None:
+        self.run, self.rung, self.watcher = run, rung, watcher
+        self.waiting = deque(entries)
+        self.running: dict[str, Entry] = {}
+
+    def next_job(self) -> Job | None:
+        """The next rung of the first that waits."""
+        if not self.waiting:
+            return None
+        entry = self.waiting.popleft()
+        candidate = entry.candidate
+        self.running[candidate.name] = entry
+        precision = self.run.task.precision
+        return Job(kind="rung", name=candidate.name, arch=candidate.arch, rung=len(entry.results), precision=precision)
+
+    def ended(self, ended: Ended) -> None:
+        """Keep the result at once."""
+        entry = self.running.pop(ended.job.name)
+        if ended.result is None:
+            _log.warning("%s: %s; the same command tries it again", ended.job.name, ended.died)
+            return
+        _keep(self.run, entry, ended.result)
+        self.watcher.on_result(self, entry)
+        if _needs_training(entry, self.rung):
+            self.waiting.appendleft(entry)
+
+
+DeploymentWatcher = Watcher[Deployments, Entry]
 
 
 def spread_over(num: int, seed: int) -> list[int]:
@@ -113,9 +138,7 @@ def spread_over(num: int, seed: int) -> list[int]:
     return list(order)
 
 
-def _choose(run: "Run", num: int, rung: int, seed: int) -> list[Candidate]:
-    from lstn_search.ranking.facts import scores_of
-
+def _choose(run: Run, num: int, rung: int, seed: int) -> list[Candidate]:
     settings = run.folder.settings
     if isinstance(num, bool) or not isinstance(num, int) or num < MIN_ARCHITECTURES:
         raise SettingError(
@@ -134,60 +157,6 @@ def _choose(run: "Run", num: int, rung: int, seed: int) -> list[Candidate]:
     return [candidates[ranked[position]] for position in spread_over(len(ranked), seed)[:num]]
 
 
-# -- training ----------------------------------------------------------------------------------------------------------
-
-
-def _prepare(run: "Run", engine: Engine, on_stage: OnStage) -> None:
-    """Have one worker decode the images and warm the backbone at this size, for all of them."""
-    engine.submit(Job(kind="prepare", name="prepare"))
-    ended = None
-    while ended is None:
-        ended = next(_ended(engine, on_stage), None)
-    if ended.facts is None:
-        raise RunError(f"the task could not be prepared: {ended.died}")
-    if ended.facts["data"]["fingerprint"] != run.folder.manifest["data"]["fingerprint"]:  # type: ignore[index]
-        raise RunError(
-            f"{run.folder.path} was made on other images of {run.folder.settings.task.dataset} (their hash differs); "
-            "restore the images, or name their folder with --data-dir"
-        )
-
-
-def _train(
-    run: "Run", engine: Engine, waiting: deque[Entry], rung: int, deadline: float | None, on_stage: OnStage
-) -> None:
-    """Take every entry up to `rung`, as many at a time as the engine has slots; each result is kept at once."""
-    running: dict[str, Entry] = {}
-    while True:
-        while waiting and len(running) < engine.num_slots and (deadline is None or time.monotonic() < deadline):
-            entry = waiting.popleft()
-            running[entry.candidate.name] = entry
-            job = Job(kind="rung", name=entry.candidate.name, arch=entry.candidate.arch, rung=len(entry.results))
-            engine.submit(job)
-        if not running:
-            return
-        for ended in _ended(engine, on_stage):
-            entry = running.pop(ended.job.name)
-            if ended.result is None:
-                _log.warning("%s: %s; the same command tries it again", ended.job.name, ended.died)
-                continue
-            _keep(run, entry, ended.result)
-            if _needs_training(entry, rung):
-                waiting.appendleft(entry)
-
-
-def _ended(engine: Engine, on_stage: OnStage) -> Iterator[Ended]:
-    """The jobs that have ended meanwhile; one whose worker died for the first time is run again instead."""
-    for event in engine.events(timeout=1.0):
-        if isinstance(event, Stage):
-            on_stage(f"{event.job.name}: {event.what}")
-        elif event.user_error is not None:
-            raise RunError(event.user_error)
-        elif event.died is not None and event.job.attempt == 1:
-            engine.submit(dataclasses.replace(event.job, attempt=2))
-        else:
-            yield event
-
-
 def _needs_training(entry: Entry, rung: int) -> bool:
     return len(entry.results) <= rung and not (entry.results and entry.status == "failed")
 
@@ -195,30 +164,30 @@ def _needs_training(entry: Entry, rung: int) -> bool:
 # -- the files ---------------------------------------------------------------------------------------------------------
 
 
-def _folder(run: "Run") -> Path:
+def _folder(run: Run) -> Path:
     return run.folder.path / FOLDER
 
 
-def _task(settings: SearchSettings) -> Task:
-    """The task of a search, at deployment size."""
-    task = settings.task
+def _task(run: Run) -> Task:
+    """The task of a search, in the precision it settled on, at deployment size."""
+    task = run.task
     if task.trial_size == task.image_size:
         raise SettingError(f"trials of this run were trained at the deployment size, {task.image_size} px, already")
     return dataclasses.replace(task, trial_size=task.image_size)
 
 
-def _file(run: "Run", candidate: Candidate, rung: int) -> Path:
+def _file(run: Run, candidate: Candidate, rung: int) -> Path:
     return _folder(run) / f"{candidate.arch.digest[:16]}-{rung}.json"
 
 
-def _header(run: "Run", candidate: Candidate, rung: int) -> dict[str, Any]:
-    """What a kept result depends on; where it was trained is not part of it."""
+def _header(run: Run, candidate: Candidate, rung: int) -> dict[str, Any]:
+    """What a kept result depends on."""
     settings = run.folder.settings
-    task = {name: value for name, value in _task(settings).to_dict().items() if name not in ("data_dir", "device")}
+    task = _task(run).compared("deployment")
     return {"arch": candidate.arch.digest, "rung": rung, "epochs": list(settings.ladder.epochs), "task": task}
 
 
-def _kept(run: "Run", candidate: Candidate) -> Entry:
+def _kept(run: Run, candidate: Candidate) -> Entry:
     """A candidate with what has been trained of it at deployment size."""
     entry = Entry(candidate=candidate)
     for rung in range(run.folder.settings.ladder.top + 1):
@@ -232,7 +201,7 @@ def _kept(run: "Run", candidate: Candidate) -> Entry:
     return entry
 
 
-def _keep(run: "Run", entry: Entry, result: TrialResult) -> None:
+def _keep(run: Run, entry: Entry, result: TrialResult) -> None:
     """Write down what one more rung gave; the checkpoint of the rung below is not needed any more."""
     rung = len(entry.results)
     entry.results.append(result)

@@ -10,25 +10,21 @@ Seed points within it count; they climb whatever their score, so they are the on
 import dataclasses
 import itertools
 import json
-import math
 from collections.abc import Iterable
 from typing import Any
 
 from lstn_search.atomic import write_atomically
 from lstn_search.errors import RunError
-from lstn_search.ranking.rank import MIN_ARCHITECTURES, NUM_RESAMPLES, Correlation, correlate
-from lstn_search.runs.entries import Entry
+from lstn_search.ranking.deployment import deployment_correlation
+from lstn_search.ranking.measures import highest_rung, measures_of_cost, measures_of_rungs, scores_of
+from lstn_search.ranking.rank import NUM_RESAMPLES, Correlation, correlate
 from lstn_search.runs.run import Run
-from lstn_search.spec.results import TrialResult
 from lstn_search.spec.settings import SearchSettings
 
 __all__ = [
     "FIDELITY_FILE",
     "FidelityInfo",
-    "Measure",
     "fidelity_info",
-    "highest_rung",
-    "scores_of",
     "warnings",
     "write_fidelity",
 ]
@@ -71,25 +67,11 @@ class FidelityInfo:
         }
 
 
-@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
-class Measure:
-    """One number an architecture has, at one rung; None: before any training."""
-
-    name: str
-    rung: int | None
-    values: dict[int, float]
-    """By the number of the trial. More is better, errors with their sign changed."""
-    is_score: bool = False
-    """Whether the ladder promotes by it."""
-
-
 def fidelity_info(run: Run, *, seed: int = 0) -> FidelityInfo:
     """The facts of a run; `seed` is the bootstrap's. Reads what `fidelity --deployment` has left in the folder."""
-    from lstn_search.ranking.deployment import deployment_correlation
-
     settings = run.folder.settings
     entries = [entry for entry in run.entries if entry.results and not entry.candidate.over_budget]
-    rungs, costs = _measures_of_rungs(settings, entries), _measures_of_cost(entries)
+    rungs, costs = measures_of_rungs(settings, entries), measures_of_cost(entries)
     scores = scores_of(settings, entries)
     counts = {rung: len(score.values) for rung, score in scores.items() if score.values}
     top = highest_rung({rung: num for rung, num in counts.items() if rung > 0} or counts)
@@ -124,52 +106,6 @@ def write_fidelity(run: Run, info: FidelityInfo) -> None:
         write_atomically(file, (json.dumps(info.to_dict(), indent=2) + "\n").encode())
     except OSError as error:
         raise RunError(f"{file} cannot be written ({error.strerror}); make room or access") from None
-
-
-def scores_of(settings: SearchSettings, entries: Iterable[Entry]) -> dict[int, Measure]:
-    """What the ladder promotes by, rung by rung."""
-    return {m.rung: m for m in _measures_of_rungs(settings, entries) if m.is_score and m.rung is not None}
-
-
-def highest_rung(counts: dict[int, int]) -> int | None:
-    """The highest rung that enough architectures have reached; the highest of all, if none has enough."""
-    enough = [rung for rung, num in counts.items() if num >= MIN_ARCHITECTURES]
-    return max(enough or [rung for rung, num in counts.items() if num], default=None)
-
-
-def _measures_of_rungs(settings: SearchSettings, entries: Iterable[Entry]) -> list[Measure]:
-    """Everything that is measured at a rung, lower rungs first."""
-    entries = list(entries)
-
-    def at(rung: int, name: str, column: str, *, sign: int = 1, is_score: bool = True) -> Measure:
-        found = {e.candidate.number: _value(e.results[rung], column) for e in entries if rung <= e.rung}
-        values = {number: sign * value for number, value in found.items() if value is not None}
-        return Measure(name=name, rung=rung, values=values, is_score=is_score)
-
-    if settings.task.protocol == "paper":
-        return [at(0, "accuracy after training", "val_top1")]
-    return [
-        at(0, "corner error", "corner_error_px", sign=-1),
-        at(0, "alignment error", "alignment_mse", sign=-1, is_score=False),
-        at(0, "frozen-backbone accuracy", "frozen_top1", is_score=False),
-        *(
-            at(rung, f"accuracy after {num} epoch{'s' * (num > 1)}", "val_top1")
-            for rung, num in enumerate(settings.ladder.epochs, start=1)
-        ),
-    ]
-
-
-def _measures_of_cost(entries: Iterable[Entry]) -> list[Measure]:
-    candidates = [entry.candidate for entry in entries if entry.rung >= 0]
-    return [
-        Measure(name="parameters", rung=None, values={c.number: float(c.params) for c in candidates}),
-        Measure(name="GFLOPs", rung=None, values={c.number: c.gflops for c in candidates}),
-    ]
-
-
-def _value(result: TrialResult, column: str) -> float | None:
-    value = getattr(result, column)
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _deployment_sentence(settings: SearchSettings, deployment: Correlation | None) -> str:

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import optuna
 from optuna.trial import FrozenTrial
 
+from lstn_search.errors import RunError, SettingError
+from lstn_search.runs.folder import RunFolder
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost
-from lstn_search.errors import RunError, SettingError
 from lstn_search.spec.results import Status, TrialResult
-from lstn_search.runs.folder import RunFolder
 from lstn_search.spec.settings import SearchSettings
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
 
 WORST_SCORE = -1e4
 """Told for what failed, or was never trained: below every corner error in pixels and every accuracy."""
-RECOVER_COLUMNS = ("recover_steps", "recover_seconds", "alignment_mse", "corner_error_px", "frozen_top1")
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -50,6 +49,8 @@ class Candidate:
     """At the deployment size, like the two below."""
     macs: int
     gflops: float
+    costs: tuple[float, ...]
+    """Those of the above that are objectives of the search, in their order."""
     over_budget: bool
     """True only for seed points: they are trained as references whatever they cost."""
 
@@ -72,9 +73,8 @@ class Entry:
         """The measurement of the highest rung, with what recover measured; the failure when there is nothing else."""
         if self.rung < 0:
             return self.results[0]
-        first, last = self.results[0], self.results[self.rung]
-        recover = {name: getattr(first, name) for name in RECOVER_COLUMNS}
-        return dataclasses.replace(last, **recover) if self.rung > 0 else last
+        last = self.results[self.rung]
+        return last.with_recover_of(self.results[0]) if self.rung > 0 else last
 
     @property
     def status(self) -> Status:
@@ -85,6 +85,11 @@ class Entry:
     def accuracy(self) -> float:
         """Validation accuracy under the view at the highest rung, in percent; 0 when nothing was measured."""
         return self.result.accuracy or 0.0
+
+    @property
+    def point(self) -> tuple[float, ...]:
+        """(accuracy, costs): the objectives of the search, as `lstn_search.spec.pareto` takes them."""
+        return (self.accuracy, *self.candidate.costs)
 
     @property
     def seconds(self) -> float:
@@ -182,6 +187,7 @@ def make_candidate(settings: SearchSettings, number: int, name: str, arch: Arch,
         params=facts.params,
         macs=facts.macs,
         gflops=facts.gflops,
+        costs=tuple(float(getattr(facts, cost.name)) for cost in settings.costs),
         over_budget=settings.violation(arch) > 0,
     )
 

@@ -17,10 +17,12 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from lstn_search.spec.arch import Arch
 from lstn_search.errors import RunError, SettingError
 from lstn_search.runs.lock import HOLDER, LOCK, FolderLock
+from lstn_search.spec.arch import Arch
+from lstn_search.spec.fields import ignored_by
 from lstn_search.spec.settings import SearchSettings
+from lstn_search.spec.task import Task
 
 __all__ = [
     *("MANIFEST", "STUDY_FILE"),
@@ -91,13 +93,22 @@ class RunFolder:
         return cls(path, manifest)
 
     def _check_same(self, settings: SearchSettings, *, resume: bool) -> None:
-        difference = _difference(self.manifest["settings"], settings.to_dict())
+        difference = _difference(self.settings.to_dict(), settings.to_dict())
         if difference is not None:
             cure = "give the same settings to resume, or choose another --out"
             raise RunError(f"{self.path} was made with {difference}; {cure}")
         if not resume:
             raise RunError(
                 f"{self.path} already holds this run; add --resume to go on with it, or choose another --out"
+            )
+
+    def check_same_images(self, facts: dict[str, Any], *, cure: str) -> None:
+        """Raise RunError when a task was prepared (see `prepare_task`) from other images than this run's."""
+        before = self.manifest.get("data")
+        if before is not None and before["fingerprint"] != facts["data"]["fingerprint"]:
+            raise RunError(
+                f"{self.path} was made on other images of {self.settings.task.dataset} (their hash differs); "
+                f"restore the images, or {cure}"
             )
 
     def release(self) -> None:
@@ -176,23 +187,22 @@ def _is_as_good_as_empty(path: Path) -> bool:
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
-    """The first setting in which two runs differ, in words: `batch size 64, not 32`.
-
-    Where the data lies is not compared: what is in it is (see the driver).
-    """
+    """The first setting in which two runs differ, in words: `batch size 64, not 32`."""
     old, new = _flat(old), _flat(new)
-    if old.pop("space_digest", None) != new.pop("space_digest") and old["space_name"] == new["space_name"]:
+    if old.pop("space_digest") != new.pop("space_digest") and old["space_name"] == new["space_name"]:
         return f"other choices or seed points in space {new['space_name']!r}"
-    for name in new:
-        if name != "data_dir" and old.get(name) != new[name]:
-            return f"{name.replace('_', ' ')} {old.get(name)!r}, not {new[name]!r}"
+    ignored = ignored_by(Task, "run")
+    for name, value in new.items():
+        if name not in ignored and old[name] != value:
+            return f"{name.replace('_', ' ')} {old[name]!r}, not {value!r}"
     return None
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
     task: dict[str, Any] = settings["task"]
     ladder = {"ladder": ",".join(map(str, settings["ladder"]["epochs"])), "eta": settings["ladder"]["eta"]}
-    return task | {name: value for name, value in settings.items() if name not in ("task", "ladder")} | ladder
+    flat = {name: value for name, value in settings.items() if name not in ("task", "ladder")}
+    return task | flat | ladder | {"objectives": ",".join(settings["objectives"])}
 
 
 def _without_password(url: str) -> str:

@@ -3,11 +3,11 @@
 import dataclasses
 from pathlib import Path
 
-from lstn_search.spec import pareto
 from lstn_search.errors import RunError, SettingError
-from lstn_search.spec.results import References
 from lstn_search.runs.entries import Entry, read_entries
 from lstn_search.runs.folder import RunFolder
+from lstn_search.spec import pareto
+from lstn_search.spec.results import References
 from lstn_search.spec.task import Task
 
 __all__ = ["Run", "front_of", "open_run"]
@@ -35,16 +35,25 @@ class Run:
         """The Pareto front within the budget, cheapest first."""
         return front_of(self.entries)
 
+    @property
+    def best(self) -> Entry | None:
+        """The most accurate of the front, of equals the cheapest; None: the front is empty."""
+        return max(self.front, key=lambda entry: entry.accuracy, default=None)
+
     def pick(self, how: str) -> Entry:
-        """`best`, `knee` or `max-gflops=X` of the front. Raises SettingError when the front is empty."""
-        pareto.parse_pick(how)
+        """`best`, `knee` or `max-COST=X` (as in `max-gflops=0.01`) of the front, with COST an objective of the search.
+
+        Raises SettingError on anything else, and when the front is empty or holds nothing as cheap as X.
+        """
+        costs = self.folder.settings.costs
+        pareto.parse_pick(how, costs)
         offered = [entry for entry in self.entries if entry.on_offer]
         if not offered:
             raise SettingError(
                 f"the front of {self.folder.path} is empty: none of its {len(self.entries)} trained architectures is "
                 "within the budget, alive and jointly trained; search on with --resume and more --trials"
             )
-        return offered[pareto.pick([(entry.accuracy, entry.candidate.gflops) for entry in offered], how)]
+        return offered[pareto.pick([entry.point for entry in offered], how, costs)]
 
     def find(self, which: str) -> Entry:
         """An entry by pick (see `pick`), by name or by trial number. Raises SettingError when there is none."""
@@ -63,7 +72,7 @@ class Run:
 def front_of(entries: list[Entry]) -> list[Entry]:
     """The entries no other beats, of those within the budget whose localizer is alive, cheapest first."""
     offered = [entry for entry in entries if entry.on_offer]
-    return [offered[i] for i in pareto.front([(entry.accuracy, entry.candidate.gflops) for entry in offered])]
+    return [offered[i] for i in pareto.front([entry.point for entry in offered])]
 
 
 def open_run(path: Path) -> Run:

@@ -14,6 +14,7 @@ from lstn_search.shipping._wrapper import IMPORTS, TRANSFORMER, WEIGHTS
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import Cost, cost
 from lstn_search.spec.operations import CONV_DEFAULTS, Operation, arch_operations
+from lstn_search.spec.warp_families import WARP_FAMILIES, WarpFamily
 
 __all__ = ["model_code"]
 
@@ -180,14 +181,27 @@ def _localization_net(arch: Arch, total: Cost, helpers: Container[Recipe]) -> st
             "        self.head = nn.Sequential(",
             *_head_lines(arch, total),
             "        )",
-            f"        self.last = nn.Linear({total.layers[-1].in_shape[0]}, 6)",
+            f"        self.last = nn.Linear({total.layers[-1].in_shape[0]}, {total.layers[-1].out_shape[0]})",
             "",
             "    def forward(self, images: torch.Tensor) -> torch.Tensor:",
             "        hidden = self.head(self.features(images))",
             "        with torch.autocast(images.device.type, enabled=False):  # always float32",
-            "            return self.last(hidden.float()).view(-1, 2, 3)",
+            *_matrix_lines(WARP_FAMILIES[arch.head.warp]),
         ]
     )
+
+
+def _matrix_lines(family: WarpFamily) -> list[str]:
+    """From the last layer's outputs to theta."""
+    if family.entries == family.params:
+        return ["            return self.last(hidden.float()).view(-1, 2, 3)"]
+    names = ", ".join(entry.replace("0", "zero") for entry in family.entries)
+    zero = f"            zero = torch.zeros_like({family.params[0]})"
+    return [
+        f"            {', '.join(family.params)} = self.last(hidden.float()).unbind(1)",
+        *[zero] * ("0" in family.entries),
+        f"            return torch.stack([{names}], dim=1).view(-1, 2, 3)",
+    ]
 
 
 def _feature_lines(arch: Arch, total: Cost, helpers: Container[Recipe]) -> list[str]:

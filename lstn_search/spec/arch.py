@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from lstn_search.errors import ArchError, did_you_mean
+from lstn_search.spec.warp_families import DEFAULT_WARP, WARP_FAMILIES
 
 __all__ = ["Act", "Arch", "Head", "Layer", "Norm"]
 
@@ -72,22 +73,25 @@ class Layer:
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
 class Head:
-    """From the last feature map to the six affine parameters: pool, flatten, Linear, ReLU, Linear(6)."""
+    """From the last feature map to the parameters of a warp: pool, flatten, Linear, ReLU, Linear."""
 
     hidden: int = 32
-    """Width of the hidden layer; 0 means there is none: one Linear from the features to the six parameters."""
+    """Width of the hidden layer; 0 means there is none: one Linear from the features to the parameters."""
     pool_to: int | None = None
     """Average-pool the map to pool_to x pool_to first; None flattens the whole map, as the paper does."""
+    warp: str = DEFAULT_WARP
+    """The family of warps, by its name in `lstn_search.spec.warp_families`."""
 
     def __post_init__(self) -> None:
         _check_int("head hidden", self.hidden, minimum=0)
         if self.pool_to is not None:
             _check_int("head pool_to", self.pool_to, minimum=1)
+        _check_choice("head warp", self.warp, tuple(WARP_FAMILIES))
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
 class Arch:
-    """A localization net: image of `in_channels` x H x W in, six affine parameters out."""
+    """A localization net: image of `in_channels` x H x W in, a warp out."""
 
     layers: tuple[Layer, ...]
     head: Head = dataclasses.field(default_factory=Head)
@@ -130,12 +134,15 @@ class Arch:
     # -- JSON ----------------------------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
-        """Every field, spelled out (but see `Layer.to_dict`), as JSON types."""
+        """Every field, as JSON types; `skip` and `warp` only where they are not the default: older digests stay."""
+        head = dataclasses.asdict(self.head)
+        if self.head.warp == DEFAULT_WARP:
+            del head["warp"]
         return {
             "version": FORMAT_VERSION,
             "in_channels": self.in_channels,
             "layers": [layer.to_dict() for layer in self.layers],
-            "head": dataclasses.asdict(self.head),
+            "head": head,
         }
 
     def to_json(self) -> str:

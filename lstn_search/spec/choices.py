@@ -9,6 +9,7 @@ matter occur: `unit3.*` with three units or more, `unit1.decoder` in a bottlenec
     unitN.kind .decoder .encoder .kernel .stride .padded .max_pool
     tail.width                                                  a 1x1 convolution at the end; 0 for none
     head.pool_to .hidden                                        "flatten" or n; 0 for no hidden layer
+    head.warp                                                   family of warps; not asked where the space has no list
 
 A block is one to three layers, all followed by a ReLU; `max_pool` belongs to its last layer:
 
@@ -21,6 +22,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lstn_search.spec.arch import Arch, Head, Layer
+from lstn_search.spec.warp_families import DEFAULT_WARP
 
 __all__ = ["FLATTEN", "IMAGE_CHANNELS", "Choices", "Value", "block_layers", "expand", "field_of"]
 
@@ -46,7 +48,11 @@ def expand(choices: Mapping[str, Value]) -> Arch:
     if tail:
         layers.append(Layer(out_channels=tail, kernel=1, norm=norm))
     pool_to = choices["head.pool_to"]
-    head = Head(hidden=int(choices["head.hidden"]), pool_to=None if pool_to == FLATTEN else int(pool_to))
+    head = Head(
+        hidden=int(choices["head.hidden"]),
+        pool_to=None if pool_to == FLATTEN else int(pool_to),
+        warp=str(choices.get("head.warp", DEFAULT_WARP)),
+    )
     return Arch(layers=tuple(layers), head=head, in_channels=IMAGE_CHANNELS)
 
 

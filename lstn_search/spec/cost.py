@@ -12,7 +12,8 @@ One rule an operation, on shapes only. With a map of `C x H x W` at its *output*
 Those of a layer are in operations.py.
 
 This is the convention of the paper: it gives its Table 9. One multiply-accumulate counts as one FLOP. *Not* counted:
-ReLU, pooling, the biases of the linear layers, and the grid generator and sampler, which `transformer_cost` reports.
+ReLU, pooling, the biases of the linear layers, the step from a warp's parameters to its matrix (it copies), and the
+grid generator and sampler, which `transformer_cost` reports.
 """
 
 import dataclasses
@@ -23,6 +24,7 @@ from typing import Any, Literal, NamedTuple
 from lstn_search.errors import ArchError, SettingError
 from lstn_search.spec.arch import Arch, Head, Layer
 from lstn_search.spec.operations import Operation, layer_rows
+from lstn_search.spec.warp_families import WARP_FAMILIES
 
 __all__ = [
     "Cost",
@@ -37,8 +39,6 @@ __all__ = [
 ]
 
 Kind = Literal["conv", "max-pool", "avg-pool", "linear"]
-
-NUM_THETA = 6
 
 
 class LayerCost(NamedTuple):
@@ -193,7 +193,7 @@ def layer_costs(layers: tuple[Layer, ...], *, in_channels: int, image_size: int)
 def head_costs(
     head: Head, shape: tuple[int, ...], *, image_size: int, receptive_field: int = 1, jump: int = 1
 ) -> list[LayerCost]:
-    """The rows of a head on a map of `shape` (C, H, W): [average-pool], [hidden linear layer], linear to theta."""
+    """The rows of a head on a map of `shape` (C, H, W): [average-pool], [hidden linear layer], linear to the warp."""
     rows: list[LayerCost] = []
     channels, size, _ = shape
     field = receptive_field
@@ -216,7 +216,7 @@ def head_costs(
     if head.hidden:
         rows.append(_linear("head.hidden", features, head.hidden, field))
         features = head.hidden
-    rows.append(_linear("head.theta", features, NUM_THETA, field))
+    rows.append(_linear("head.theta", features, len(WARP_FAMILIES[head.warp].params), field))
     return rows
 
 

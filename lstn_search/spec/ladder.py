@@ -5,7 +5,7 @@
 
 Promotion is asynchronous, as in ASHA (Li et al. 2020): whenever a worker is free, the best not yet promoted
 architecture among the top 1/eta of a rung climbs; if there is none, a new architecture starts. "Best" is by constrained
-non-dominated rank of (score, GFLOPs), and within a rank by what an architecture adds to the hypervolume, so what climbs
+non-dominated rank of (score, costs), and within a rank by what an architecture adds to the hypervolume, so what climbs
 is the front and not one corner of it. Dead, failed and over-budget architectures do not climb. Seed points always do.
 """
 
@@ -37,6 +37,11 @@ class Ladder:
     def top(self) -> int:
         """The number of the highest rung; recover is rung 0."""
         return len(self.epochs)
+
+    def check_rung(self, rung: int) -> None:
+        """Raise SettingError unless the ladder has this rung."""
+        if isinstance(rung, bool) or not isinstance(rung, int) or not 0 <= rung <= self.top:
+            raise SettingError(f"the rungs are 0 (recover) to {self.top}, got {rung!r}")
 
     @classmethod
     def parse(cls, text: str, eta: int = 3) -> "Ladder":

@@ -4,23 +4,36 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from lstn_search.errors import ArchError, SpaceError
 from lstn_search.spec.arch import Arch, Head, Layer
 from lstn_search.spec.choices import FLATTEN, IMAGE_CHANNELS, Choices, Value, block_layers, expand, field_of
 from lstn_search.spec.cost import check_image_size, cost, head_costs, layer_costs
+from lstn_search.spec.warp_families import DEFAULT_WARP, WARP_FAMILIES
 
-if TYPE_CHECKING:
-    from lstn_search.spec.space import Space
+__all__ = ["SpaceLike", "cheapest", "mutate", "repair"]
 
-__all__ = ["cheapest", "mutate", "repair"]
+
+class SpaceLike(Protocol):
+    """What the moves ask of a search space; `lstn_search.spec.space.Space` is one."""
+
+    @property
+    def name(self) -> str:
+        """For messages."""
+
+    @property
+    def values(self) -> Mapping[str, tuple[Value, ...]]:
+        """The possible values under each name."""
+
+    def walk(self, suggest: Callable[[str, tuple[Value, ...]], Value], /) -> Choices:
+        """Ask for every choice that matters, and return the answers."""
 
 
 # -- mutate ------------------------------------------------------------------------------------------------------------
 
 
-def mutate(space: "Space", choices: Mapping[str, Value], rng: random.Random) -> Choices:
+def mutate(space: SpaceLike, choices: Mapping[str, Value], rng: random.Random) -> Choices:
     """One random move away from `choices`: inside the space, and always another architecture.
 
     The kind of move is drawn first, each with the same chance: a width up or down, another stride or two strides
@@ -44,7 +57,7 @@ def mutate(space: "Space", choices: Mapping[str, Value], rng: random.Random) -> 
     )
 
 
-def _neighbours(space: "Space", choices: Mapping[str, Value]) -> Iterator[tuple[str, Choices]]:
+def _neighbours(space: SpaceLike, choices: Mapping[str, Value]) -> Iterator[tuple[str, Choices]]:
     """The kind of each move and the choices it leads to; names that are missing there may take any value."""
     for name, value in choices.items():
         field = field_of(name)
@@ -74,10 +87,11 @@ def _neighbours(space: "Space", choices: Mapping[str, Value]) -> Iterator[tuple[
 
 
 _WORDS = {"none": 0, "conv-act-bn": 1, "conv-bn-act": 2, "separable": 0, "plain": 1, "bottleneck": 2, FLATTEN: math.inf}
+_WORDS |= {name: len(family.params) for name, family in WARP_FAMILIES.items()}
 """Words among numbers, from light to heavy: "flatten" is the largest pooled size."""
 
 
-def _step(space: "Space", choices: Mapping[str, Value], name: str, direction: int) -> Value | None:
+def _step(space: SpaceLike, choices: Mapping[str, Value], name: str, direction: int) -> Value | None:
     """The next value of a choice, up or down its sorted list."""
     values = sorted(space.values[field_of(name)], key=lambda value: _WORDS.get(str(value), value))
     i = values.index(choices[name]) + direction
@@ -101,7 +115,7 @@ def _with_units(choices: Mapping[str, Value], units: list[Choices]) -> Choices:
     return {**kept, **renamed, "units": len(units)}
 
 
-def _complete(space: "Space", wanted: Mapping[str, Value], rng: random.Random) -> Choices:
+def _complete(space: SpaceLike, wanted: Mapping[str, Value], rng: random.Random) -> Choices:
     """`wanted` in the space's order, without names that no longer matter; missing ones drawn at random."""
     return space.walk(lambda name, values: wanted[name] if name in wanted else rng.choice(values))
 
@@ -128,18 +142,18 @@ _SMALLER_MAPS = {
     "unit.padded": -1,
 }
 _LARGER_MAPS = {field: -direction for field, direction in _SMALLER_MAPS.items()}
-_LIGHTER_KINDS = {"norm": -1, "stem.kind": -1, "unit.kind": -1}
+_LIGHTER_KINDS = {"norm": -1, "stem.kind": -1, "unit.kind": -1, "head.warp": -1}
 
 
 def repair(
-    space: "Space", choices: Mapping[str, Value], fits: Callable[[Arch], bool], rng: random.Random
+    space: SpaceLike, choices: Mapping[str, Value], fits: Callable[[Arch], bool], rng: random.Random
 ) -> Choices | None:
     """Shrink `choices` step by step, in random order, until `fits` accepts the architecture.
 
     First narrower and shallower with the maps' sizes left alone; then, from the start again, with smaller maps too
     (for a tight budget); then with larger maps (for an image too small); then with smaller maps and lighter kinds of
-    block, without batch norm (for a budget near the cheapest network). None when all four end without success, which
-    is not a proof that nothing fits.
+    block and warp, without batch norm (for a budget near the cheapest network). None when all four end without
+    success, which is not a proof that nothing fits.
     """
     for extra in ({}, _SMALLER_MAPS, _LARGER_MAPS, _SMALLER_MAPS | _LIGHTER_KINDS):
         directions = _NARROWER | extra
@@ -169,12 +183,13 @@ def repair(
 # -- cheapest ----------------------------------------------------------------------------------------------------------
 
 
-def cheapest(space: "Space", image_size: int, trial_size: int | None = None) -> tuple[float, Choices]:
+def cheapest(space: SpaceLike, image_size: int, trial_size: int | None = None) -> tuple[float, Choices]:
     """The fewest GFLOPs at `image_size` of any architecture that can be built at both sizes, and its choices.
 
     Exact: a shortest path over the map's sizes at `image_size` and at `trial_size`, block by block. Cost never falls
-    when a block is wider, so the smallest widths suffice; nor when batch norm is added or moved from behind the
-    pooling to before it, so one norm suffices. Raises ArchError when nothing in the space can be built at both sizes.
+    when a block is wider, so the smallest widths suffice; nor when a warp has more parameters, so the family with
+    the fewest does; nor when batch norm is added or moved from behind the pooling to before it, so one norm does.
+    Raises ArchError when nothing in the space can be built at both sizes.
     """
     trial_size = image_size if trial_size is None else trial_size
     check_image_size(image_size)
@@ -210,7 +225,7 @@ _Reached = dict[tuple[int, int], tuple[int, tuple[Choices, ...]]]
 """Map size at the image size and at the trial size -> fewest FLOPs so far, and the blocks that lead there."""
 
 
-def _blocks(space: "Space", group: str) -> list[Choices]:
+def _blocks(space: SpaceLike, group: str) -> list[Choices]:
     """Every block of the group at its smallest widths."""
     keys = ("kind", "kernel", "stride", "padded", "max_pool")
     widths = ("width",) if group == "stem" else ("decoder", "encoder")
@@ -252,7 +267,7 @@ def _measure(layers: tuple[Layer, ...], channels: int, size: int) -> tuple[int, 
 
 
 def _finish(
-    space: "Space", reached: _Reached, channels: int, norm: Any
+    space: SpaceLike, reached: _Reached, channels: int, norm: Any
 ) -> tuple[int, tuple[Choices, ...], Choices] | None:
     """The cheapest tail and head behind any of the maps reached: FLOPs, blocks, choices of tail and head."""
     best = None
@@ -268,8 +283,9 @@ def _finish(
     return best
 
 
-def _ends(space: "Space", channels: int, size: int, norm: Any) -> Iterator[tuple[int, int, Choices]]:
-    """Every tail and head that a map can have: FLOPs, cells pooled to, choices."""
+def _ends(space: SpaceLike, channels: int, size: int, norm: Any) -> Iterator[tuple[int, int, Choices]]:
+    """Every tail and head that a map can have, with the lightest warp: FLOPs, cells pooled to, choices."""
+    warp = min(map(str, space.values.get("head.warp", (DEFAULT_WARP,))), key=_WORDS.__getitem__)
     for tail in space.values["tail.width"]:
         width = int(tail) or channels
         layers = (Layer(out_channels=width, kernel=1, norm=norm),) if tail else ()
@@ -277,7 +293,7 @@ def _ends(space: "Space", channels: int, size: int, norm: Any) -> Iterator[tuple
         for pool_to, hidden in itertools.product(space.values["head.pool_to"], space.values["head.hidden"]):
             cells = 1 if pool_to == FLATTEN else int(pool_to)
             if cells <= size:
-                head = Head(hidden=int(hidden), pool_to=None if pool_to == FLATTEN else cells)
+                head = Head(hidden=int(hidden), pool_to=None if pool_to == FLATTEN else cells, warp=warp)
                 head_flops = sum(row.flops for row in head_costs(head, (width, size, size), image_size=size))
-                ends: Choices = {"tail.width": tail, "head.pool_to": pool_to, "head.hidden": hidden}
+                ends: Choices = {"tail.width": tail, "head.pool_to": pool_to, "head.hidden": hidden, "head.warp": warp}
                 yield tail_flops + head_flops, cells, ends

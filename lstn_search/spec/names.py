@@ -1,13 +1,11 @@
 """The names of the datasets and views, for help texts and early checks; imports neither torch nor Pillow."""
 
-import math
+from lstn_search.errors import DataError, did_you_mean
 
-from lstn_search.errors import DataError, SettingError, did_you_mean
-
-__all__ = ["DATASET_NAMES", "FOLDER_PREFIX", "VIEW_NAMES", "check_name", "check_view"]
+__all__ = ["DATASET_NAMES", "FOLDER_PREFIX", "VIEW_NAMES", "check_name"]
 
 FOLDER_PREFIX = "folder:"
-DATASET_NAMES = ("caltech101", "cifar10", "tsrd", "glyphs", "folder:PATH")
+DATASET_NAMES = ("caltech101", "cifar10", "tsrd", "glyphs", "clutter", "folder:PATH")
 VIEW_NAMES = ("affine", "none")
 
 
@@ -20,11 +18,3 @@ def check_name(name: str) -> None:
             )
     elif name not in DATASET_NAMES:
         raise DataError(f"unknown dataset {name!r}; {did_you_mean(name, DATASET_NAMES)}")
-
-
-def check_view(name: str, strength: float) -> None:
-    """Raise SettingError unless `name` is in VIEW_NAMES and `strength` within what a view can be scaled by."""
-    if name not in VIEW_NAMES:
-        raise SettingError(f"unknown view {name!r}; {did_you_mean(name, VIEW_NAMES)}")
-    if not (math.isfinite(strength) and 0 < strength <= 2):
-        raise SettingError(f"view strength {strength} is out of range; give a number above 0 and up to 2")

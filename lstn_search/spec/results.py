@@ -20,6 +20,7 @@ INERT_SPREAD = 0.02
 COLLAPSED_OUT_OF_FRAME = 0.7
 """Above this share of sampling points outside the image, or outside this scale, a localizer is collapsed."""
 COLLAPSED_SCALE = (0.1, 4.0)
+RECOVER_COLUMNS = ("recover_steps", "recover_seconds", "alignment_mse", "corner_error_px", "frozen_top1")
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -56,6 +57,10 @@ class TrialResult:
     def accuracy(self) -> float | None:
         """Under the view: after joint training where that ran, else through the frozen backbone; None: failed."""
         return self.frozen_top1 if self.val_top1 is None else self.val_top1
+
+    def with_recover_of(self, first: "TrialResult") -> "TrialResult":
+        """The result of a higher rung together with what recover measured on the first."""
+        return dataclasses.replace(self, **{name: getattr(first, name) for name in RECOVER_COLUMNS})
 
     def to_dict(self) -> dict[str, Any]:
         """Every column, as JSON types."""

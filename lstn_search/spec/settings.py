@@ -4,10 +4,12 @@ import dataclasses
 import math
 from typing import Any, Literal, get_args
 
-from lstn_search.errors import BudgetError, SettingError, did_you_mean
+from lstn_search.errors import BudgetError
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost, transformer_cost
+from lstn_search.spec.fields import DATA, SEARCH, check, setting
 from lstn_search.spec.ladder import Ladder
+from lstn_search.spec.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, Objective, check_objectives
 from lstn_search.spec.space import Space
 from lstn_search.spec.task import Task
 
@@ -17,34 +19,53 @@ SamplerName = Literal["tpe", "nsga2", "random", "evolution"]
 BudgetScope = Literal["localizer", "stn"]
 
 
+def _check_gflops(budget: Any) -> None:
+    if not (isinstance(budget, int | float) and math.isfinite(budget) and budget > 0):
+        raise BudgetError(f"the budget must be a positive number of GFLOPs, got {budget!r}; try 0.03")
+
+
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
 class SearchSettings:
     """The task, the budget and the sampler. How long to search (trials, minutes) is not part of it: a resumed run may
     go on for longer."""
 
     task: Task
-    budget_gflops: float
-    """At `task.image_size`, in the paper's convention."""
+    budget_gflops: float = setting(
+        help="At --image-size, in the paper's convention.", panel=SEARCH, checked_by=_check_gflops
+    )
     space_name: str
     space_digest: str
-    sampler: SamplerName = "tpe"
-    budget_scope: BudgetScope = "localizer"
-    """stn adds the grid generator and the sampler to what the budget limits."""
+    sampler: SamplerName = setting(
+        "tpe", help="tpe, nsga2, evolution or random.", panel=SEARCH, choices=get_args(SamplerName)
+    )
+    budget_scope: BudgetScope = setting(
+        "localizer",
+        help="What the budget limits: the localizer, or stn: with grid generator and sampler.",
+        panel=SEARCH,
+        choices=get_args(BudgetScope),
+    )
     ladder: Ladder = dataclasses.field(default_factory=Ladder)
     """How far architectures climb. The paper's protocol has a single rung, the whole training."""
-    seed: int = 0
-    """Of the sampler; the task has its own."""
+    objectives: tuple[str, ...] = setting(
+        DEFAULT_OBJECTIVES,
+        help="What the front is of: accuracy, then one or more costs (gflops, params), with commas.",
+        panel=SEARCH,
+        checked_by=check_objectives,
+    )
+    """The budget is of GFLOPs in any case."""
+    seed: int = setting(0, help="Of the sampler; the task has its own.", panel=DATA, is_option=False)
 
     def __post_init__(self) -> None:
         if self.task.protocol == "paper":
             object.__setattr__(self, "ladder", Ladder(epochs=()))
-        budget = self.budget_gflops
-        if not (isinstance(budget, int | float) and math.isfinite(budget) and budget > 0):
-            raise BudgetError(f"the budget must be a positive number of GFLOPs, got {budget!r}; try 0.03")
-        for name, kind in (("sampler", SamplerName), ("budget_scope", BudgetScope)):
-            value, known = getattr(self, name), get_args(kind)
-            if value not in known:
-                raise SettingError(f"unknown {name.replace('_', ' ')} {value!r}; {did_you_mean(value, known)}")
+        if isinstance(self.objectives, str):  # as on the command line
+            object.__setattr__(self, "objectives", tuple(name.strip() for name in self.objectives.split(",")))
+        check(self)
+
+    @property
+    def costs(self) -> tuple[Objective, ...]:
+        """The objectives besides accuracy."""
+        return tuple(OBJECTIVES[name] for name in self.objectives[1:])
 
     @property
     def overhead_gflops(self) -> float:
@@ -57,13 +78,15 @@ class SearchSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """Every setting, as JSON types."""
-        return {**dataclasses.asdict(self), "ladder": {"epochs": list(self.ladder.epochs), "eta": self.ladder.eta}}
+        ladder = {"epochs": list(self.ladder.epochs), "eta": self.ladder.eta}
+        return {**dataclasses.asdict(self), "ladder": ladder, "objectives": list(self.objectives)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "SearchSettings":
-        """Read what `to_dict` wrote."""
+        """Read what `to_dict` wrote, also before it wrote objectives."""
         ladder = Ladder(epochs=tuple(data["ladder"]["epochs"]), eta=data["ladder"]["eta"])
-        return cls(**{**data, "task": Task.from_dict(data["task"]), "ladder": ladder})
+        objectives = tuple(data.get("objectives", DEFAULT_OBJECTIVES))
+        return cls(**{**data, "task": Task.from_dict(data["task"]), "ladder": ladder, "objectives": objectives})
 
 
 def check_budget(settings: SearchSettings, space: Space) -> None:

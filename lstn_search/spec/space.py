@@ -70,6 +70,8 @@ class Space:
         ask("tail.width", "tail.width")
         ask("head.pool_to", "head.pool_to")
         ask("head.hidden", "head.hidden")
+        if "head.warp" in self.values:
+            ask("head.warp", "head.warp")
         return choices
 
     @staticmethod
@@ -107,7 +109,7 @@ class Space:
         kinds = sum(sizes["unit.decoder"] if kind == "bottleneck" else 1 for kind in self.values["unit.kind"])
         units = kinds * sizes["unit.encoder"] * block("unit")
         bodies: int = sum(units ** int(number) for number in self.values["units"])
-        heads = sizes["tail.width"] * sizes["head.pool_to"] * sizes["head.hidden"]
+        heads = sizes["tail.width"] * sizes["head.pool_to"] * sizes["head.hidden"] * sizes.get("head.warp", 1)
         return sizes["norm"] * stems * bodies * heads
 
     def encode(self, arch: Arch) -> Choices | None:
@@ -119,6 +121,8 @@ class Space:
             "head.pool_to": FLATTEN if arch.head.pool_to is None else arch.head.pool_to,
             "head.hidden": arch.head.hidden,
         }
+        if "head.warp" in self.values:
+            fixed["head.warp"] = arch.head.warp
         readings = (fixed | body for body in self._parse(arch.layers, IMAGE_CHANNELS, number=0))
         found = next((choices for choices in readings if self._holds(choices) and expand(choices) == arch), None)
         return None if found is None else self.walk(lambda name, _: found[name])

@@ -10,6 +10,7 @@ from lstn_search.errors import ArchError, SettingError, SpaceError, did_you_mean
 from lstn_search.spec.arch import Arch, Norm
 from lstn_search.spec.choices import FLATTEN, Value
 from lstn_search.spec.ladder import Ladder
+from lstn_search.spec.warp_families import WARP_FAMILIES
 
 __all__ = ["check_space", "read_toml"]
 
@@ -23,6 +24,8 @@ class _Field:
     maximum: int = 4096
     odd: bool = False
     boolean: bool = False
+    optional: bool = False
+    """Whether the list may be left out; the choice is then not asked for."""
 
 
 _FIELDS: dict[str, _Field] = {
@@ -44,6 +47,7 @@ _FIELDS: dict[str, _Field] = {
     "tail.width": _Field(minimum=0),
     "head.pool_to": _Field(words=(FLATTEN,), minimum=1),
     "head.hidden": _Field(minimum=0),
+    "head.warp": _Field(words=tuple(WARP_FAMILIES), optional=True),
 }
 _TABLES = tuple(dict.fromkeys(path.split(".")[0] for path in _FIELDS if "." in path))
 _TOP_LEVEL = ("description", "seeds", "ladder", *_TABLES, *(path for path in _FIELDS if "." not in path))
@@ -75,6 +79,8 @@ def check_space(
     for path, field in _FIELDS.items():
         group, _, key = path.rpartition(".")
         source = parts[group] if group else table
+        if key not in source and field.optional:
+            continue
         if key not in source:
             raise SpaceError(f"{where}: {path} is missing; add a list of its values (one value fixes it)")
         values[path] = _values(source[key], field, where, path)
@@ -98,7 +104,8 @@ def _ladder(data: Any, where: str) -> Ladder | None:
 def _known_table(table: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
     keys = tuple(path.split(".")[1] for path in _FIELDS if path.startswith(f"{name}."))
     if name not in table:
-        raise SpaceError(f"{where}: table [{name}] is missing; add it with the lists {', '.join(keys)}")
+        needed = ", ".join(key for key in keys if not _FIELDS[f"{name}.{key}"].optional)
+        raise SpaceError(f"{where}: table [{name}] is missing; add it with the lists {needed}")
     return _table(table[name], where, name, known=keys)
 
 

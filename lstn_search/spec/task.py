@@ -3,23 +3,29 @@
 import dataclasses
 import hashlib
 import json
-import math
 from typing import Any, Literal, get_args
 
 from lstn_search.errors import SettingError, did_you_mean
-from lstn_search.spec.names import check_name, check_view
+from lstn_search.spec.fields import DATA, TRAINING, WHERE, check, defaults, described, ignored_by, setting
+from lstn_search.spec.names import DATASET_NAMES, VIEW_NAMES, check_name
 
-__all__ = ["DEFAULT_BACKBONE", "FULL_SCHEDULE", "Protocol", "Task"]
+__all__ = ["DEFAULT_BACKBONE", "FULL_SCHEDULE", "Kind", "Protocol", "Task"]
 
 Protocol = Literal["recover", "paper"]
 
-PRECISIONS = ("auto", "fp32", "bf16")
+Kind = Literal["warm", "reference", "precision", "verification", "deployment", "run"]
+"""What is kept and found again by its task: a warm classifier, control or oracle, the faster precision, a training of
+`verify`, one of `fidelity --deployment`, a run to go on with."""
 
 DEFAULT_BACKBONE = "test_resnet"
 """timm's smallest ResNet (0.4 M parameters): what the tool trains when nothing else is asked for."""
 
-FULL_SCHEDULE = {"recover_steps": 2000, "epochs": 12}
-"""What `eval` trains where `search` trains 500 steps and 4 epochs (recover protocol)."""
+# Why a kind does not depend on a setting.
+TIMED = {"precision": "a few steps of the classifier alone are timed, on any images"}
+ALONE = TIMED | {"warm": "the classifier is trained alone, on upright images, at a rate of its own"}
+NO_LOCALIZER = ALONE | {"reference": "control and oracle have no localizer"}
+FINGERPRINT = TIMED | dict.fromkeys(("warm", "reference"), "the fingerprint of images and split is part of the key")
+SETTLED = dict.fromkeys(("warm", "reference", "precision"), "what it comes to on this machine is part of the key")
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -29,59 +35,149 @@ class Task:
     Raises SettingError (DataError for the name of the dataset) on a value that makes no sense.
     """
 
-    dataset: str
-    """A name of `lstn_search.data.DATASET_NAMES`, or folder:PATH."""
-    data_dir: str | None = None
-    backbone: str = DEFAULT_BACKBONE
-    """Any classifier of timm or torchvision; the default is timm's smallest ResNet."""
-    image_size: int = 224
-    """Side in pixels at deployment: what cost, budget and corner error mean."""
-    trial_size: int = 64
-    """Side in pixels of the images that trials are trained on."""
-    view: str = "affine"
-    """affine or none, see `lstn_search.data.views`."""
-    view_strength: float = 1.0
-    protocol: Protocol = "recover"
-    """recover: regress known warps first, then train jointly. paper: jointly from scratch, as the paper does."""
-    recover_steps: int = 500
-    recover_lr: float = 2e-3
-    """Peak of the one-cycle schedule of the recover stage."""
-    epochs: int = 4
-    """Joint epochs of a trial (paper: the epoch floor of its early stopping)."""
-    max_epochs: int = 500
-    """paper only: where training ends if early stopping does not end it; not below `epochs`."""
-    warm_epochs: int = 12
-    """Epochs the backbone is trained alone on upright images, once per task."""
-    batch_size: int = 64
-    """At least 2: batch norm needs two values to tell them apart."""
-    lr: float = 1e-3
-    """Of the joint stage: constant, after a short warm-up in the recover protocol."""
-    localizer_lr_scale: float = 0.3
-    """The localizer's learning rate as a multiple of the classifier's; at 1 or more localizers die (docs/trial.md)."""
-    seed: int = 0
-    split_seed: int = 0
-    precision: str = "auto"
-    """fp32, bf16 (autocast) or auto: the faster of the two for this backbone here (paper's protocol: fp32)."""
-    device: str = "auto"
-    """auto, cpu, cuda, cuda:N or mps."""
+    dataset: str = setting(
+        help=f"One of: {', '.join(DATASET_NAMES)}.", panel=DATA, checked_by=check_name, ignored_by=FINGERPRINT
+    )
+    data_dir: str | None = setting(
+        None,
+        help="The folder that holds the dataset.",
+        panel=DATA,
+        is_path=True,
+        ignored_by=FINGERPRINT
+        | dict.fromkeys(("verification", "deployment", "run"), "images may move; their fingerprint is compared"),
+    )
+    backbone: str = setting(DEFAULT_BACKBONE, help="The classifier: any name of timm or torchvision.", panel=DATA)
+    image_size: int = setting(
+        224,
+        help="Side in px at deployment: what GFLOPs, budget and corner errors mean.",
+        panel=DATA,
+        minimum=1,
+        ignored_by=NO_LOCALIZER,
+    )
+    trial_size: int = setting(64, help="Side in px of the images that trials are trained on.", panel=DATA, minimum=1)
+    view: str = setting(
+        "affine",
+        help="affine (rotated, shifted, scaled) or none. On upright images every localizer ties.",
+        panel=TRAINING,
+        choices=VIEW_NAMES,
+        elsewhere={"paper": "none"},
+        ignored_by=ALONE,
+    )
+    view_strength: float = setting(
+        1.0,
+        help="Scales the view's ranges: 0.5 is gentler, 1.5 harder.",
+        panel=TRAINING,
+        above=0,
+        maximum=2,
+        ignored_by=ALONE,
+    )
+    protocol: Protocol = setting(
+        "recover",
+        help="recover (regress known warps first, then train jointly) or paper (jointly from scratch, as published).",
+        panel=TRAINING,
+        choices=get_args(Protocol),
+        ignored_by=ALONE,
+    )
+    recover_steps: int = setting(
+        500,
+        help="Steps of the recover stage.",
+        panel=TRAINING,
+        minimum=1,
+        elsewhere={"full": 2000},
+        ignored_by=NO_LOCALIZER,
+    )
+    recover_lr: float = setting(
+        2e-3,
+        help="Peak of the one-cycle schedule of the recover stage.",
+        panel=TRAINING,
+        is_option=False,
+        above=0,
+        ignored_by=NO_LOCALIZER,
+    )
+    recover_loss: Literal["mse", "corner"] = setting(
+        "mse",
+        help="What the recover stage minimises: the mse of theta, or the mean distance of a frame corner.",
+        panel=TRAINING,
+        choices=("mse", "corner"),
+        ignored_by=NO_LOCALIZER,
+        before="mse",
+    )
+    epochs: int = setting(
+        4,
+        help="Joint epochs of a trial; for the paper's protocol the floor of its early stopping.",
+        panel=TRAINING,
+        minimum=1,
+        elsewhere={"full": 12, "paper": 280},
+        ignored_by=ALONE,
+    )
+    max_epochs: int = setting(
+        500,
+        help="Paper's protocol: where training ends if early stopping does not end it.",
+        panel=TRAINING,
+        minimum=1,
+        ignored_by=ALONE,
+    )
+    warm_epochs: int = setting(
+        12,
+        help="Epochs of the classifier alone, on upright images, once a task.",
+        panel=TRAINING,
+        minimum=1,
+        ignored_by=TIMED | {"reference": "the key of the warm classifier is part of the key"},
+    )
+    batch_size: int = setting(
+        64,
+        help="Images a step; at least 2, for batch norm tells them apart.",
+        panel=TRAINING,
+        minimum=2,
+        elsewhere={"paper": 20},
+    )
+    lr: float = setting(
+        1e-3,
+        help="Of the joint stage: constant, after a short warm-up in the recover protocol.",
+        panel=TRAINING,
+        is_option=False,
+        above=0,
+        ignored_by=ALONE,
+    )
+    localizer_lr_scale: float = setting(
+        0.3,
+        help="The localizer's rate as a multiple of the classifier's; at 1 or more localizers die (docs/trial.md).",
+        panel=TRAINING,
+        is_option=False,
+        above=0,
+        elsewhere={"paper": 1.0},
+        ignored_by=NO_LOCALIZER,
+    )
+    seed: int = setting(
+        0,
+        help="Of batches, views and weights; in a search also of the sampler.",
+        panel=DATA,
+        ignored_by=TIMED | {"verification": "the name of a record says it"},
+    )
+    split_seed: int = setting(
+        0,
+        help="Of the split into training, validation and test images, and of the fixed view of the latter two.",
+        panel=DATA,
+        is_option=False,
+        ignored_by=TIMED | {"warm": FINGERPRINT["warm"]},
+    )
+    precision: str = setting(
+        "auto",
+        help="fp32, bf16 (autocast), or auto: the faster of the two for this classifier here (paper's protocol: fp32).",
+        panel=TRAINING,
+        choices=("auto", "fp32", "bf16"),
+        ignored_by=SETTLED,
+    )
+    device: str = setting(
+        "auto",
+        help="auto, cpu, cuda, cuda:N or mps.",
+        panel=WHERE,
+        ignored_by=SETTLED
+        | {"verification": "records say theirs", "deployment": "where it was trained is not what was trained"},
+    )
 
     def __post_init__(self) -> None:
-        check_name(self.dataset)
-        for name in ("image_size", "trial_size", "recover_steps", "epochs", "max_epochs", "warm_epochs", "batch_size"):
-            value = getattr(self, name)
-            minimum = 2 if name == "batch_size" else 1
-            if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-                words = f"{name.replace('_', ' ')} must be a whole number of at least {minimum}"
-                raise SettingError(f"{words}, got {value!r}")
-        for name in ("view_strength", "recover_lr", "lr", "localizer_lr_scale"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
-                raise SettingError(f"{name.replace('_', ' ')} must be a number above 0, got {value!r}")
-        if self.protocol not in get_args(Protocol):
-            raise SettingError(f"unknown protocol {self.protocol!r}; {did_you_mean(self.protocol, get_args(Protocol))}")
-        if self.precision not in PRECISIONS:
-            raise SettingError(f"unknown precision {self.precision!r}; {did_you_mean(self.precision, PRECISIONS)}")
-        check_view(self.view, self.view_strength)
+        check(self)
         if self.protocol == "paper" and self.max_epochs < self.epochs:
             raise SettingError(
                 f"max epochs {self.max_epochs} is below the floor of {self.epochs} epochs before which the paper's "
@@ -89,10 +185,14 @@ class Task:
             )
 
     @classmethod
+    def of(cls, **settings: Any) -> "Task":
+        """A task at the defaults of its protocol, but for what is given."""
+        return cls(**defaults(cls, settings.get("protocol", "")) | settings)
+
+    @classmethod
     def paper(cls, **settings: Any) -> "Task":
         """The paper's (section 4.2): upright images, joint from scratch, Adam 1e-3, batch 20, early stopping."""
-        defaults = {"view": "none", "batch_size": 20, "localizer_lr_scale": 1.0, "epochs": 280}
-        return cls(**{**defaults, **settings, "protocol": "paper"})
+        return cls.of(**settings | {"protocol": "paper"})
 
     def to_dict(self) -> dict[str, Any]:
         """Every setting, as JSON types."""
@@ -100,14 +200,23 @@ class Task:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Task":
-        """Read what `to_dict` wrote."""
-        known = [field.name for field in dataclasses.fields(cls)]
+        """Read what `to_dict` wrote, perhaps before there were all of today's settings."""
+        names = {field.name: known.before for field, known in described(cls)}
         for key in data:
-            if key not in known:
-                raise SettingError(f"unknown task setting {key!r}; {did_you_mean(key, known)}")
-        return cls(**data)
+            if key not in names:
+                raise SettingError(f"unknown task setting {key!r}; {did_you_mean(key, names)}")
+        return cls(**{name: value for name, value in names.items() if value is not ...} | data)
 
-    def key(self, *names: str, **extra: Any) -> str:
-        """SHA-256 over the named settings and `extra`: the name of something that depends on nothing else."""
-        content = {name: getattr(self, name) for name in names} | extra
-        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    def compared(self, kind: Kind) -> dict[str, Any]:
+        """The settings that a kind of thing depends on: all, but for those that say why they do not matter to it."""
+        ignored = ignored_by(self, kind)
+        values = {field.name: (getattr(self, field.name), known.before) for field, known in described(self)}
+        return {name: value for name, (value, before) in values.items() if name not in ignored and value != before}
+
+    def key(self, kind: Kind, **extra: Any) -> str:
+        """SHA-256 over these settings and `extra`: the name of one thing of its kind."""
+        return hashlib.sha256(json.dumps(self.compared(kind) | extra, sort_keys=True).encode()).hexdigest()
+
+
+FULL_SCHEDULE = defaults(Task, "full")
+"""What `eval` trains where `search` trains 500 steps and 4 epochs (recover protocol)."""

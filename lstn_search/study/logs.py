@@ -18,18 +18,16 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, get_args
+from typing import Literal, Protocol, get_args
 
 from lstn_search.errors import SettingError, did_you_mean
 from lstn_search.runs.entries import Candidate, Entry
 from lstn_search.runs.run import Run
 from lstn_search.spec.results import TrialResult
 from lstn_search.spec.space import Space
+from lstn_search.study.search import Search, SearchWatcher
 
-if TYPE_CHECKING:
-    from lstn_search.study.search import Watcher
-
-__all__ = ["LogName", "LogRecord", "MLflowLog", "RungLog", "TensorBoardLog", "Watchers", "make_logs", "record_of"]
+__all__ = ["LogName", "LogRecord", "MLflowLog", "RungLog", "TensorBoardLog", "make_logs", "record_of"]
 
 LogName = Literal["tensorboard", "mlflow"]
 
@@ -103,7 +101,7 @@ class Log(Protocol):
         """Log a rung, whole or, after a crash, again."""
 
 
-class RungLog:
+class RungLog(SearchWatcher):
     """A watcher that logs every rung once.
 
     A log that cannot be written ends with a warning, and the search goes on without it.
@@ -112,35 +110,27 @@ class RungLog:
     def __init__(self, open_log: Callable[[Run], Log], space: Space) -> None:
         self._open, self._space = open_log, space
         self._log: Log | None = None
-        self._run: Run | None = None
 
-    def on_stage(self, name: str, what: str) -> None:
-        """Nothing to log."""
-
-    def on_end(self, name: str) -> None:
-        """Nothing to log."""
-
-    def on_ready(self, run: Run) -> None:
+    def on_ready(self, source: Search) -> None:
         """Open the log, and log what was trained before."""
-        self._run = run
         with self._going_on():
-            self._log = self._open(run)
-            for entry in run.entries:
+            self._log = self._open(source.run)
+            for entry in source.run.entries:
                 self._add_entry(self._log, entry)
-            self._add_references(self._log, run)
+            self._add_references(self._log, source.run)
 
-    def on_rung(self, run: Run, entry: Entry) -> None:
+    def on_result(self, source: Search, result: Entry) -> None:
         """Log the rung, and the references when they are there."""
         with self._going_on():
             if self._log is not None:
-                self._add_entry(self._log, entry)
-                self._add_references(self._log, run)
+                self._add_entry(self._log, result)
+                self._add_references(self._log, source.run)
 
-    def close(self) -> None:
+    def on_finish(self, source: Search) -> None:
         """Log the references, should they have ended last."""
         with self._going_on():
-            if self._log is not None and self._run is not None:
-                self._add_references(self._log, self._run)
+            if self._log is not None:
+                self._add_references(self._log, source.run)
 
     def _add_entry(self, log: Log, entry: Entry) -> None:
         for rung in range(len(entry.results)):
@@ -265,7 +255,7 @@ class MLflowLog:
             return str(found.experiment_id)
         settings = run.folder.settings
         tags = {
-            "dataset": settings.task.dataset,
+            "dataset": run.task.dataset,
             "budget_gflops": f"{settings.budget_gflops:g}",
             "space": settings.space_name,
         }
@@ -280,41 +270,6 @@ class MLflowLog:
                 rung = int(run.data.tags.get("rung", -1))
                 self._runs[run.info.run_name] = run.info.run_id, run.info.start_time, rung
             token = page.token or ""
-
-
-class Watchers:
-    """Several watchers as one; with `with`, those that can be closed are closed at the end."""
-
-    def __init__(self, *watchers: "Watcher | None") -> None:
-        self._watchers = [watcher for watcher in watchers if watcher is not None]
-
-    def __enter__(self) -> "Watchers":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for watcher in self._watchers:
-            if isinstance(watcher, RungLog):
-                watcher.close()
-
-    def on_stage(self, name: str, what: str) -> None:
-        """A job began a stage."""
-        for watcher in self._watchers:
-            watcher.on_stage(name, what)
-
-    def on_end(self, name: str) -> None:
-        """The job ended."""
-        for watcher in self._watchers:
-            watcher.on_end(name)
-
-    def on_ready(self, run: Run) -> None:
-        """Training begins."""
-        for watcher in self._watchers:
-            watcher.on_ready(run)
-
-    def on_rung(self, run: Run, entry: Entry) -> None:
-        """An architecture has finished a rung."""
-        for watcher in self._watchers:
-            watcher.on_rung(run, entry)
 
 
 def make_logs(names: Sequence[str], space: Space) -> tuple[RungLog, ...]:

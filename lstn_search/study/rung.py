@@ -1,22 +1,19 @@
-"""The results of one rung, kept in order as they come in, and who of them deserves to climb.
+"""The results of one rung as they come in, and who of them deserves to climb.
 
-The order is by non-dominated rank of (score up, GFLOPs down), within a rank by what an architecture adds to the
+The order is by non-dominated rank of (score up, costs down), within a rank by what an architecture adds to the
 hypervolume, of equals the cheaper first, then by number. The best 1/eta of a rung's results may climb.
-
-The ranks are kept as layers: layer 0 is the front, layer 1 the front of the rest, and so on. In two dimensions a new
-result pushes one contiguous piece of its layer down into the next, which pushes one of that, and so on, so among
-thousands of results only some tens move (incremental non-dominated sorting, Li et al. 2017).
 """
 
-import bisect
 import dataclasses
-import heapq
 import math
+from array import array
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lstn_search.spec import pareto
 
 __all__ = ["Rung", "Standing"]
-
-Point = tuple[float, float, int]
-"""(GFLOPs, score, number): so that a sorted layer runs from the cheapest to the most accurate."""
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -26,112 +23,71 @@ class Standing:
     number: int
     score: float
     """Higher is better; comparable within a rung only."""
-    gflops: float
+    costs: tuple[float, ...]
+    """Lower is better, in the order of the search's objectives."""
     may_climb: bool = True
     """False: dead, or over the budget. It counts among the rung's results and stands behind all others."""
 
 
 class Rung:
-    """One rung's results."""
+    """One rung's results. They are ranked when somebody asks for the best, once a result."""
 
     def __init__(self) -> None:
         self.num_results = 0
-        self._layers: list[list[Point]] = []
-        self._layer_of: dict[int, int] = {}
-        self._waiting: set[int] = set()
-        self._queue: list[tuple[int, int]] = []  # (layer, number), a heap; layers as they once were, and some have left
-        self._bounds = (math.inf, -math.inf, math.inf, -math.inf)  # least and greatest score, least and greatest GFLOPs
+        self._standings: dict[int, Standing] = {}  # of those that may climb, by number
+        self._values = array("d")  # (score, costs) of each, and below whether it has not left yet
+        self._waits: dict[int, bool] = {}
+        self._ranks: NDArray[np.intc] | None = None
 
     def add(self, standing: Standing) -> None:
         """A result came in."""
-        assert standing.number not in self._layer_of
+        assert standing.number not in self._standings
         self.num_results += 1
-        if not (standing.may_climb and math.isfinite(standing.score)):
-            return
-        score, gflops, number = standing.score, standing.gflops, standing.number
-        low, high, cheap, dear = self._bounds
-        self._bounds = (min(low, score), max(high, score), min(cheap, gflops), max(dear, gflops))
-        self._insert((gflops, score, number))
-        self._waiting.add(number)
-        heapq.heappush(self._queue, (self._layer_of[number], number))
+        if standing.may_climb and math.isfinite(standing.score):
+            self._standings[standing.number] = standing
+            self._values.extend((standing.score, *standing.costs))
+            self._waits[standing.number] = True
+            self._ranks = None
 
     def leave(self, number: int) -> None:
         """This architecture climbs, or need not be asked any more."""
-        self._waiting.discard(number)
+        if number in self._waits:
+            self._waits[number] = False
 
     def climber(self, eta: int) -> int | None:
         """The best that has not left, if it is among the best 1/eta of all results; None: nobody deserves it yet."""
-        layer = self._first_waiting_layer()
-        if layer is None:
+        waits_N = np.fromiter(self._waits.values(), bool, len(self._waits))
+        if not waits_N.any():
             return None
-        room = self.num_results // eta - sum(map(len, self._layers[:layer]))
-        if room <= 0:
-            return None
-        return next((number for number in self._ordered(layer)[:room] if number in self._waiting), None)
+        ranks_N = self._ranked()
+        rank = int(ranks_N[waits_N].min())
+        room = self.num_results // eta - int((ranks_N < rank).sum())
+        return next((number for number in self._ordered(rank)[: max(room, 0)] if self._waits[number]), None)
 
     def order(self) -> list[int]:
         """The numbers of those that may climb or have climbed, best first."""
-        return [number for layer in range(len(self._layers)) for number in self._ordered(layer)]
+        ranks = sorted(set(self._ranked().tolist())) if self._standings else []
+        return [number for rank in ranks for number in self._ordered(rank)]
 
-    def _first_waiting_layer(self) -> int | None:
-        """Layers only ever sink, so an outdated entry of the queue is too optimistic and goes back to where it is."""
-        while self._queue:
-            layer, number = self._queue[0]
-            if number not in self._waiting:
-                heapq.heappop(self._queue)
-            elif layer != self._layer_of[number]:
-                heapq.heapreplace(self._queue, (self._layer_of[number], number))
-            else:
-                return layer
-        return None
+    def _ranked(self) -> NDArray[np.intc]:
+        if self._ranks is None:
+            self._ranks = pareto.ranks(self._points())
+        return self._ranks
 
-    def _ordered(self, layer: int) -> list[int]:
-        """The numbers of a layer, the largest contribution to its hypervolume first.
+    def _points(self) -> NDArray[np.float64]:
+        return np.array(self._values).reshape(len(self._standings), -1)
 
-        The reference is a tenth of the range beyond the worst score and the highest GFLOPs of the rung, so that both
-        ends of a layer contribute.
+    def _ordered(self, rank: int) -> list[int]:
+        """The numbers of a rank, the largest contribution to its hypervolume first.
+
+        The reference is a tenth of the range beyond the worst score and the highest costs of the rung, so that all ends
+        of a rank contribute.
         """
-        low, high, cheap, dear = self._bounds
-        worst, dearest = low - 0.1 * (high - low or 1.0), dear + 0.1 * (dear - cheap or 1.0)
-        points = self._layers[layer]
-        scores_below = [worst, *(score for _, score, _ in points)]
-        gflops_above = [*(gflops for gflops, _, _ in points[1:]), dearest]
-        gains = [
-            (score - below) * (above - gflops)
-            for (gflops, score, _), below, above in zip(points, scores_below, gflops_above, strict=False)
-        ]
-        ranked = sorted(range(len(points)), key=gains.__getitem__, reverse=True)  # stable also in reverse
-        return [points[i][2] for i in ranked]
-
-    def _insert(self, point: Point) -> None:
-        """Into the first layer that does not dominate it; what it dominates there sinks a layer, and so on."""
-        gflops, score, number = point
-        first = bisect.bisect_left(self._layers, True, key=lambda layer: not _dominates(layer, gflops, score))
-        sinking = [point]
-        for depth in range(first, len(self._layers)):
-            layer = self._layers[depth]
-            start = bisect.bisect_left(layer, (sinking[0][0],))
-            if start < len(layer) and layer[start][:2] == (gflops, score):  # the same point again: nothing sinks
-                bisect.insort(layer, point)
-                self._layer_of[number] = depth
-                return
-            stop, highest = start, sinking[-1][1]
-            while stop < len(layer) and layer[stop][1] <= highest:
-                stop += 1
-            sunk = layer[start:stop]
-            layer[start:stop] = sinking
-            self._layer_of |= {number: depth for _, _, number in sinking}
-            if not sunk:
-                return
-            sinking = sunk
-        self._layers.append(sinking)
-        self._layer_of |= {number: len(self._layers) - 1 for _, _, number in sinking}
-
-
-def _dominates(layer: list[Point], gflops: float, score: float) -> bool:
-    """Whether a point of the layer is no worse in both and better in one: if any is, the dearest that is as cheap."""
-    i = bisect.bisect_right(layer, (gflops, math.inf))
-    if i == 0:
-        return False
-    other_gflops, other_score, _ = layer[i - 1]
-    return other_score > score or (other_score == score and other_gflops < gflops)
+        numbers, points_ND = list(self._standings), self._points()
+        lowest_D, highest_D = points_ND.min(axis=0), points_ND.max(axis=0)
+        beyond_D = 0.1 * np.where(highest_D > lowest_D, highest_D - lowest_D, 1.0)
+        reference_D = [lowest_D[0] - beyond_D[0], *(highest_D + beyond_D)[1:]]
+        members = np.flatnonzero(self._ranked() == rank).tolist()
+        members.sort(key=lambda i: (self._standings[numbers[i]].costs, numbers[i]))
+        gains = dict(zip(members, pareto.contributions(points_ND[members], reference_D), strict=True))
+        return [numbers[i] for i in sorted(members, key=gains.__getitem__, reverse=True)]  # stable also in reverse

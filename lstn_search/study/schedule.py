@@ -8,11 +8,11 @@ The answer depends on the results alone, not on how they came about: a schedule 
 as the interrupted one would have.
 """
 
-import bisect
 import dataclasses
 import math
 from typing import Literal
 
+from lstn_search.spec import pareto
 from lstn_search.spec.ladder import Ladder
 from lstn_search.study.rung import Rung, Standing
 
@@ -24,7 +24,8 @@ class Runner:
     """An architecture on the ladder."""
 
     number: int
-    gflops: float
+    costs: tuple[float, ...]
+    """In the order of the search's objectives."""
     is_seed: bool = False
     on_offer: bool = True
     """Within the budget: may stand on the front. Seed points over it climb all the same."""
@@ -61,13 +62,12 @@ class Schedule:
         self._seeds: list[Runner] = []
         self._rungs = [Rung() for _ in range(ladder.top)]  # nobody climbs from the top
         self._climbers: dict[int, int | None] = {}  # the answers of rungs that have not changed since
-        self._joint: list[Runner] = []  # with a joint result and on offer, cheapest first
         self._front: list[Runner] | None = None
 
-    def start(self, number: int, *, gflops: float, is_seed: bool = False, on_offer: bool = True) -> None:
+    def start(self, number: int, *, costs: tuple[float, ...], is_seed: bool = False, on_offer: bool = True) -> None:
         """A new architecture begins rung 0."""
         assert number not in self.runners, f"runner {number} has started already"
-        runner = Runner(number=number, gflops=gflops, is_seed=is_seed, on_offer=on_offer)
+        runner = Runner(number=number, costs=costs, is_seed=is_seed, on_offer=on_offer)
         self.runners[number] = runner
         self.num_in_flight += 1
         if is_seed:
@@ -89,11 +89,9 @@ class Schedule:
             runner.scores.append(score)
             if rung < self.ladder.top and not runner.is_seed:
                 may_climb = runner.on_offer and runner.alive
-                self._rungs[rung].add(Standing(number=number, score=score, gflops=runner.gflops, may_climb=may_climb))
+                self._rungs[rung].add(Standing(number=number, score=score, costs=runner.costs, may_climb=may_climb))
                 self._climbers.pop(rung, None)
-        if rung > 0 and runner.on_offer:
-            if rung == 1:
-                bisect.insort(self._joint, runner, key=lambda other: (other.gflops, other.number))
+        if rung > 0:
             self._front = None
 
     def next(self, *, may_propose: bool) -> Step | None:
@@ -135,14 +133,9 @@ class Schedule:
         best of recover is sent on, so that a search whose architectures are alive does not end without a front.
         """
         if self._front is None:
-            self._front = []
-            best = -math.inf
-            for runner in self._joint:  # as `pareto.front` does, which would sort thousands anew after each result
-                if runner.alive and runner.scores[-1] > best:
-                    best = runner.scores[-1]
-                    if self._front and self._front[-1].gflops == runner.gflops:
-                        self._front.pop()
-                    self._front.append(runner)
+            joint = [self.runners[number] for number in sorted(self.runners)]
+            joint = [runner for runner in joint if runner.on_offer and runner.alive and runner.next_rung > 1]
+            self._front = [joint[i] for i in pareto.front([(runner.scores[-1], *runner.costs) for runner in joint])]
         if self._front or self.num_in_flight or not self._rungs:
             return self._front
         return [self.runners[number] for number in self._rungs[0].order()]

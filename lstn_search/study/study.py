@@ -48,7 +48,6 @@ from lstn_search.study.samplers import evolve, make_sampler
 __all__ = ["Study"]
 
 CONSTRAINT = "gflops over budget"
-DIRECTIONS = (StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE)
 MAX_REJECTIONS = 5
 """Proposals in a row that the sampler may waste before a neighbour of its last duplicate, or a random network, takes
 their turn. In a study of thousands TPE asks nine times of ten for what is trained already, and takes seconds to ask."""
@@ -73,16 +72,18 @@ class Study:
         self.folder = folder
         self.settings: SearchSettings = folder.settings
         self.space = space
+        directions = [StudyDirection.MAXIMIZE, *(StudyDirection.MINIMIZE for _ in self.settings.costs)]
+        headings = [cost.heading for cost in self.settings.costs]
         with using_storage(folder):
             storage = optuna.storages.RDBStorage(folder.storage_url)
             self._study, self._rungs = (
-                optuna.create_study(storage=storage, study_name=name, directions=DIRECTIONS, load_if_exists=True)
+                optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
                 for name in (folder.study_name, folder.rungs_name)
             )
-            self._study.set_metric_names([score_name(self.settings), "GFLOPs"])
-            self._rungs.set_metric_names(["accuracy under the view", "GFLOPs"])
+            self._study.set_metric_names([score_name(self.settings), *headings])
+            self._rungs.set_metric_names(["accuracy under the view", *headings])
             trials = self._study.get_trials(deepcopy=False)
-            self._in_memory = optuna.create_study(directions=DIRECTIONS)  # what the samplers see
+            self._in_memory = optuna.create_study(directions=directions)  # what the samplers see
             self._in_memory.add_trials(trials)
             self.history = read_rungs(self._rungs)
             self.entries = read_trials(self.settings, trials, self.history)
@@ -139,14 +140,15 @@ class Study:
         violation = self._violation(arch)
         if violation > 0:
             self.num_rejected += 1
-            self._close(trial, "rejected", violation, [WORST_SCORE, self.settings.budget_gflops + violation])
+            over = self.settings.budget_gflops + violation  # for any cost: samplers go by the violation
+            self._close(trial, "rejected", violation, [WORST_SCORE, *(over for _ in self.settings.costs)])
             return None
         twin = self._by_digest.get(arch.digest)
         if twin is not None:
             self.num_duplicates += 1
             trial.set_user_attr("of", twin.candidate.number)
             self._last_twin = twin.candidate.number
-            values = [score(self.settings, twin.results[0]), twin.candidate.gflops] if twin.results else None
+            values = [score(self.settings, twin.results[0]), *twin.candidate.costs] if twin.results else None
             self._close(trial, "duplicate", violation, values)
             return None
         return self._candidate(trial, arch, None)
@@ -164,7 +166,7 @@ class Study:
             for entry in self.entries
             if entry.results and entry.results[0].status == "ok" and not entry.candidate.over_budget
         ]
-        points = [(score(self.settings, entry.results[0]), entry.candidate.gflops) for entry in measured]
+        points = [(score(self.settings, entry.results[0]), *entry.candidate.costs) for entry in measured]
         parents = [self.space.encode(measured[i].candidate.arch) for i in pareto.front(points)]
         rng = random.Random(seed_of(self.settings.seed, "evolution", self._num_asked))
         return evolve(self.space, [choices for choices in parents if choices is not None], self._affordable, rng)
@@ -267,7 +269,7 @@ class Study:
             "rung": rung,
             "result": json.dumps(result.to_dict()),
         }
-        values = [result.accuracy or 0.0, candidate.gflops]
+        values = [result.accuracy or 0.0, *candidate.costs]
         with using_storage(self.folder):
             self._rungs.add_trial(optuna.trial.create_trial(values=values, user_attrs=attrs))
             entry.results.append(result)
@@ -276,7 +278,7 @@ class Study:
         return entry
 
     def _tell_sampler(self, entry: Entry) -> None:
-        values = [score(self.settings, entry.results[0]), entry.candidate.gflops]
+        values = [score(self.settings, entry.results[0]), *entry.candidate.costs]
         self._study.tell(entry.candidate.number, values)
         self._in_memory.tell(entry.candidate.number, values)
 

@@ -1,26 +1,21 @@
 """The full schedule for one architecture, and its test accuracy beside that of control and oracle."""
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
-from lstn_search.atomic import write_atomically
-from lstn_search.errors import RunError
-from lstn_search.nets.localizer import Localizer
 from lstn_search.nets.transformer import TransformedClassifier
-from lstn_search.shipping.folder import write_model
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost
 from lstn_search.spec.results import TrialResult
 from lstn_search.spec.task import Task
 from lstn_search.train.memo import remembered
+from lstn_search.train.prepared import OnStage, Prepared
 from lstn_search.train.references import reference_key
-from lstn_search.train.trial import OnStage, run_reference, run_trial
-from lstn_search.train.warm import Warm
+from lstn_search.train.trial import start_trial
 from lstn_search.train.workbench import Scores, Workbench
 
-__all__ = ["Evaluation", "Report", "evaluate", "evaluate_arch", "evaluate_reference", "write_evaluation"]
+__all__ = ["EvalReport", "Evaluation", "evaluate", "evaluate_arch", "evaluate_reference"]
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -49,7 +44,7 @@ class Evaluation:
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
-class Report:
+class EvalReport:
     """What `eval` prints: the architecture (None for `--arch none`) between control and oracle."""
 
     task: Task
@@ -66,53 +61,49 @@ class Report:
 
 
 def evaluate(
-    bench: Workbench,
-    warm: Warm | None,
-    arch: Arch | None,
-    *,
-    name: str,
-    cache_dir: Path,
-    on_stage: OnStage,
-) -> tuple[Report, TransformedClassifier | None]:
+    prepared: Prepared, arch: Arch | None, *, name: str, cache_dir: Path, on_stage: OnStage
+) -> tuple[EvalReport, TransformedClassifier | None]:
     """Train `arch` (None: only the references) at the task's schedule; control and oracle come from the cache if there.
 
     Returns the report and the trained model, None when there is none.
     """
-    control = evaluate_reference(bench, warm, cache_dir, oracle=False, on_stage=_named("control", on_stage))
+    task = prepared.bench.task
+    control = evaluate_reference(prepared, cache_dir, oracle=False, on_stage=_named("control", on_stage))
     oracle = None
-    if bench.view is not None:
-        oracle = evaluate_reference(bench, warm, cache_dir, oracle=True, on_stage=_named("oracle", on_stage))
+    if prepared.bench.view is not None:
+        oracle = evaluate_reference(prepared, cache_dir, oracle=True, on_stage=_named("oracle", on_stage))
     if arch is None:
-        return Report(task=bench.task, control=control, oracle=oracle, arch=None), None
-    row, model = evaluate_arch(bench, warm, arch, name=name, on_stage=_named(name, on_stage))
-    return Report(task=bench.task, control=control, oracle=oracle, arch=row), model
+        return EvalReport(task=task, control=control, oracle=oracle, arch=None), None
+    row, model = evaluate_arch(prepared, arch, name=name, on_stage=_named(name, on_stage))
+    return EvalReport(task=task, control=control, oracle=oracle, arch=row), model
 
 
 def evaluate_arch(
-    bench: Workbench, warm: Warm | None, arch: Arch, *, name: str, on_stage: OnStage
+    prepared: Prepared, arch: Arch, *, name: str, on_stage: OnStage
 ) -> tuple[Evaluation, TransformedClassifier | None]:
     """Train `arch` at the task's schedule and test it once; the model is None when training failed."""
-    result, model = run_trial(bench, arch, warm, on_stage=on_stage)
-    facts = cost(arch, bench.task.image_size)
-    test, test_clean = (None, None) if model is None else _test(bench, model, undo=False)
+    trial = start_trial(prepared, arch, on_stage=on_stage)
+    result = trial.run()
+    model = None if result.status == "failed" else trial.model
+    facts = cost(arch, prepared.bench.task.image_size)
+    test, test_clean = (None, None) if model is None else _test(prepared.bench, model, undo=False)
     row = Evaluation(
         name=name, params=facts.params, gflops=facts.gflops, result=result, test=test, test_clean=test_clean
     )
     return row, model
 
 
-def evaluate_reference(
-    bench: Workbench, warm: Warm | None, cache_dir: Path, *, oracle: bool, on_stage: OnStage
-) -> Evaluation:
+def evaluate_reference(prepared: Prepared, cache_dir: Path, *, oracle: bool, on_stage: OnStage) -> Evaluation:
     """Train the control or the oracle at the task's schedule and test it once; from the cache if it is there."""
     name = "oracle" if oracle else "control"
 
     def train() -> Evaluation:
-        result, model = run_reference(bench, warm, oracle=oracle, on_stage=on_stage)
-        test, test_clean = _test(bench, model, undo=oracle)
+        trial = start_trial(prepared, None, oracle=oracle, on_stage=on_stage)
+        result = trial.run()
+        test, test_clean = _test(prepared.bench, trial.model, undo=oracle)
         return Evaluation(name=name, params=None, gflops=None, result=result, test=test, test_clean=test_clean)
 
-    key = reference_key(bench, warm, evaluation=name)
+    key = reference_key(prepared.bench, prepared.warm, evaluation=name)
     return remembered(cache_dir / "evaluations", key, train, write=Evaluation.to_dict, read=Evaluation.from_dict)
 
 
@@ -125,26 +116,3 @@ def _test(bench: Workbench, model: TransformedClassifier, *, undo: bool) -> tupl
     if bench.view is None:
         return test, test
     return test, bench.evaluate(model, bench.dataset.test_I, view=None)[0]
-
-
-def write_evaluation(out: Path, report: Report, model: TransformedClassifier | None, bench: Workbench) -> None:
-    """Write report.json into `out`, and the trained localization net as code that needs only torch.
-
-    Raises RunError when `out` cannot be written.
-    """
-    try:
-        write_atomically(out / "report.json", (json.dumps(report.to_dict(), indent=2) + "\n").encode())
-    except OSError as error:
-        raise RunError(f"{out}: cannot be written ({error.strerror}); choose another folder") from None
-    if model is None or model.transformer is None or report.arch is None:
-        return
-    assert isinstance(model.transformer.localizer, Localizer)
-    write_model(
-        out,
-        model.transformer.localizer,
-        title=f"{report.arch.name}, trained by lstn-search",
-        facts={"dataset": report.task.dataset, "classifier": report.task.backbone, "seed": report.task.seed},
-        mean=bench.dataset.mean,
-        std=bench.dataset.std,
-        classifier=model.backbone.state_dict(),
-    )

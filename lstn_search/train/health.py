@@ -28,7 +28,7 @@ class Health:
     """Facts about theta over a set of images."""
 
     spread: float
-    """Standard deviation over images of each of the six parameters, averaged over the six; 0 for a single image."""
+    """Standard deviation over images of each entry of theta, averaged over the six; 0 for a single image."""
     out_of_frame: float
     """Share of the sampling points that fall outside the image."""
     scale: float

@@ -4,7 +4,6 @@ The learning rate is constant after a short warm-up and what is evaluated is a m
 training can stop after any epoch, be compared with any other that did the same epochs, and go on later.
 """
 
-import copy
 import dataclasses
 import math
 import time
@@ -14,17 +13,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lstn_search.data.views import View, invert
+from lstn_search.data.views import View
 from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifier, warp
+from lstn_search.nets.warps import invert
 from lstn_search.spec.seeding import seed_of
+from lstn_search.train.averaging import MovingAverage, warmup
 from lstn_search.train.health import Health, examine
 from lstn_search.train.recovery import Diverged
 from lstn_search.train.workbench import Scores, Workbench
 
 __all__ = ["Epoch", "Joint", "JointTraining"]
 
-WARMUP_STEPS = 50
-AVERAGE_DECAY = 0.99
 HEALTH_BATCHES = 4
 """How many of an epoch's last batches its health is taken from."""
 
@@ -81,16 +80,14 @@ class JointTraining:
             groups.append({"params": list(localizer.parameters()), "lr": task.lr * task.localizer_lr_scale})
         self.base_lrs = [group["lr"] for group in groups]
         self.optimizer = torch.optim.Adam(groups, betas=(0.9, 0.999), fused=True)
-        self.averaged = copy.deepcopy(self.model) if average else None
-        self._values = _values(self.model)
-        self._averages = _values(self.averaged)
+        self._average = MovingAverage(self.model) if average else None
         self.epochs: list[Epoch] = []
         self.num_steps = 0
 
     @property
     def evaluated(self) -> TransformedClassifier:
         """The weights that count: the moving average, or the model itself where none is kept."""
-        return self.averaged or self.model
+        return self.model if self._average is None else self._average.model
 
     def run_epoch(self, *, evaluate: bool = False) -> Epoch:
         """Train one more epoch. Raises Diverged when loss, weights or theta stop being finite."""
@@ -129,9 +126,9 @@ class JointTraining:
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         if self.undo and drawn_B23 is not None:
             x_BCHW = warp(x_BCHW, invert(drawn_B23))
-        warmup = min(1.0, (self.num_steps + 1) / WARMUP_STEPS) if self.averaged is not None else 1.0
+        scale = 1.0 if self._average is None else warmup(self.num_steps)
         for group, lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
-            group["lr"] = lr * warmup
+            group["lr"] = lr * scale
         with self.bench.autocast():
             logits_BK, theta_B23 = self.model(x_BCHW)
         loss = F.cross_entropy(logits_BK.float(), labels_B)
@@ -139,15 +136,15 @@ class JointTraining:
         loss.backward()
         self.optimizer.step()
         self.num_steps += 1
-        if self._averages:
-            torch._foreach_lerp_(self._averages, self._values, 1.0 if self.num_steps == 1 else 1 - AVERAGE_DECAY)
+        if self._average is not None:
+            self._average.update(self.num_steps)
         return loss.detach(), theta_B23
 
     def state_dict(self) -> dict[str, Any]:
         """Everything needed to go on after the last epoch, as tensors and plain types."""
         return {
             "model": self.model.state_dict(),
-            "averaged": None if self.averaged is None else self.averaged.state_dict(),
+            "averaged": None if self._average is None else self._average.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "num_steps": self.num_steps,
             "epochs": [dataclasses.asdict(epoch) for epoch in self.epochs],
@@ -156,8 +153,8 @@ class JointTraining:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from where `state_dict` was taken."""
         self.model.load_state_dict(state["model"])
-        if self.averaged is not None:
-            self.averaged.load_state_dict(state["averaged"])
+        if self._average is not None:
+            self._average.model.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.num_steps = state["num_steps"]
         self.epochs = [
@@ -195,12 +192,3 @@ class JointTraining:
             val_clean=val_clean,
             health=None if theta_N23 is None else self._examine(theta_N23),
         )
-
-
-def _values(model: nn.Module | None) -> list[torch.Tensor]:
-    """The weights and running statistics themselves, to be averaged all at once.
-
-    torch's AveragedModel collects them anew at every step, which takes six times as long as averaging them.
-    """
-    tensors = () if model is None else (*model.parameters(), *model.buffers())
-    return [tensor.detach() for tensor in tensors if tensor.is_floating_point()]

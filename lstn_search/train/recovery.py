@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lstn_search.data.views import corner_error_px, invert
+from lstn_search.nets.warps import corner_error_px, invert
 from lstn_search.train.workbench import Batch, Workbench
 
 __all__ = ["MILESTONES", "Diverged", "OnMilestone", "Recovery", "alignment", "recover"]
@@ -43,8 +43,11 @@ class Recovery:
 
 
 def recover(bench: Workbench, localizer: nn.Module, *, on_milestone: OnMilestone | None = None) -> Recovery:
-    """Train `localizer` in place: one-cycle Adam on the MSE of theta against the inverse of the drawn warp.
+    """Train `localizer` in place: one-cycle Adam on the error of theta against the inverse of the drawn warp.
 
+    The error is the task's `recover_loss`: mean square, or mean distance of the corners in units of half the side.
+
+    Where the localizer's family cannot express the inverse, it learns the nearest warp that the family has.
     `on_milestone` is told the number of steps after each of MILESTONES.
     Raises Diverged when the loss stops being finite.
     """
@@ -58,7 +61,11 @@ def recover(bench: Workbench, localizer: nn.Module, *, on_milestone: OnMilestone
         assert drawn_B23 is not None
         with bench.autocast():
             theta_B23 = localizer(x_BCHW)
-        loss = F.mse_loss(theta_B23.float(), invert(drawn_B23))
+        theta_B23, target_B23 = theta_B23.float(), invert(drawn_B23)
+        if task.recover_loss == "mse":
+            loss = F.mse_loss(theta_B23, target_B23)
+        else:
+            loss = corner_error_px(theta_B23, target_B23, image_size=2).mean()
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()

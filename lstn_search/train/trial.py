@@ -1,18 +1,17 @@
-"""A trial: one architecture, trained and measured. And the two references every trial is quoted against.
+"""A trial: one training that can be measured, put aside and resumed after every rung.
 
-    recover protocol   build -> recover -> score through the frozen backbone -> joint training -> measure
-    paper protocol     build -> joint training from scratch until early stopping -> measure the best epoch
+    recover protocol   begin: recover, score through the frozen backbone     train_to(n): joint training up to epoch n
+    paper protocol     begin: joint training from scratch until early stopping, measured at its best epoch
 
-The control is the same training without a transformer; the oracle is the same training behind a transformer that
-undoes the drawn warp exactly. A localizer's accuracy lies between the two; the share of that gap which it closes is its
-`gap_closed`.
+What is trained is an architecture; or, without one, a reference. The control is the same training without a
+transformer; the oracle is the same training behind a transformer that undoes the drawn warp exactly. A localizer's
+accuracy lies between the two; the share of that gap which it closes is its `gap_closed`.
 """
 
-import contextlib
 import copy
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,83 +25,221 @@ from lstn_search.spec.results import Status, TrialResult
 from lstn_search.spec.seeding import seed_of
 from lstn_search.train.health import Verdict, examine
 from lstn_search.train.joint import Epoch, Joint, JointTraining
-from lstn_search.train.recovery import Diverged, OnMilestone, recover
+from lstn_search.train.prepared import OnStage, Prepared
+from lstn_search.train.recovery import Diverged, recover
 from lstn_search.train.stopping import EarlyStopping
-from lstn_search.train.warm import Warm
 from lstn_search.train.workbench import Workbench
 
-__all__ = [
-    "OnStage",
-    "build_localizer",
-    "joint_columns",
-    "must_not_diverge",
-    "recover_columns",
-    "run_reference",
-    "run_trial",
-]
+__all__ = ["PaperTrial", "RecoverTrial", "Trial", "start_trial"]
 
-OnStage = Callable[[str], None]
-"""Told what is under way: "recover", "joint 1/4", …"""
+Measured = tuple[dict[str, Any], Verdict]
+"""The columns of a result, and whether the localizer is alive."""
 
 
-def run_trial(
-    bench: Workbench, arch: Arch, warm: Warm | None, *, on_stage: OnStage | None = None
-) -> tuple[TrialResult, TransformedClassifier | None]:
-    """Train and measure one architecture: its result, and the trained model (None when it failed).
+class Trial:
+    """One training of `arch`, or of the control or the oracle (None). Make one with `start_trial`."""
 
-    `warm` is None for the paper's protocol, which starts from scratch. A loss, weight or theta that is no longer finite
-    ends the trial as a recorded failure. Raises ArchError when `arch` cannot be built at the trial's size.
-    """
-    start = time.perf_counter()
-    columns: dict[str, Any] = {}
-    try:
-        localizer = build_localizer(bench, arch)
-        if warm is None:
-            training = JointTraining(bench, localizer, bench.build_backbone(), view=bench.view, average=False)
-            model, joint = _run_paper(bench, training, on_stage)
+    def __init__(self, prepared: Prepared, arch: Arch | None, *, oracle: bool, on_stage: OnStage) -> None:
+        self.bench, self.arch, self.oracle, self.on_stage = prepared.bench, arch, oracle, on_stage
+        self.localizer = None if arch is None else build_localizer(self.bench, arch)
+        self.snapshots: list[dict[str, Any]] = []
+        """The localizer on its way, in half precision: enough for a picture."""
+
+    @property
+    def model(self) -> TransformedClassifier:
+        """The trained model that is measured."""
+        raise NotImplementedError
+
+    def begin(self) -> TrialResult:
+        """The first rung. A loss, weight or theta that is no longer finite makes it a failed result.
+
+        A reference that diverges raises SettingError: nothing could be compared with it.
+        """
+        return self._measured(self._begin)
+
+    def train_to(self, epochs: int) -> TrialResult:
+        """Joint training up to so many epochs in all, and the next result; failures as in `begin`."""
+        return self._measured(lambda: self._train_to(epochs))
+
+    def run(self) -> TrialResult:
+        """The whole training at the task's schedule, as one result."""
+        raise NotImplementedError
+
+    def state_dict(self, *, resumable: bool = True) -> dict[str, Any]:
+        """What the trial has come to, as tensors and plain types: the localizer before, `trained` after joint training.
+
+        Without `resumable` it is smaller, and nobody can go on from it.
+        """
+        raise NotImplementedError
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        raise NotImplementedError
+
+    def _begin(self) -> Measured:
+        raise NotImplementedError
+
+    def _train_to(self, epochs: int) -> Measured:
+        raise NotImplementedError
+
+    def _measured(self, train: Callable[[], Measured]) -> TrialResult:
+        start = time.perf_counter()
+        try:
+            columns, verdict = train()
+        except Diverged as error:
+            if self.arch is None:
+                raise SettingError(
+                    f"backbone {self.bench.task.backbone!r} diverged without a localizer ({error}); choose another "
+                    f"--backbone, or a learning rate below {self.bench.task.lr:g}"
+                ) from None
+            return TrialResult(status="failed", reason=str(error), seconds=time.perf_counter() - start)
+        status: Status = "ok" if verdict == "alive" else verdict
+        return TrialResult(status=status, seconds=time.perf_counter() - start, **columns)
+
+
+class RecoverTrial(Trial):
+    """Recover known warps, then train jointly from the warm backbone at a constant rate."""
+
+    def __init__(self, prepared: Prepared, arch: Arch | None, *, oracle: bool, on_stage: OnStage) -> None:
+        super().__init__(prepared, arch, oracle=oracle, on_stage=on_stage)
+        assert prepared.warm is not None
+        self.warm = prepared.warm
+        self._training: JointTraining | None = None
+
+    @property
+    def training(self) -> JointTraining:
+        """The joint training, begun when it is first asked for."""
+        if self._training is None:
+            backbone = self.warm.backbone(self.bench)
+            self._training = JointTraining(self.bench, self.localizer, backbone, view=self.bench.view, undo=self.oracle)
+        return self._training
+
+    @property
+    def model(self) -> TransformedClassifier:
+        """The moving average of the weights."""
+        return self.training.evaluated
+
+    def run(self) -> TrialResult:
+        """Recover and joint training to the task's epochs."""
+        first = self.begin()
+        if first.status == "failed":
+            return first
+        last = self.train_to(self.bench.task.epochs)
+        seconds = first.seconds + last.seconds
+        if last.status == "failed":
+            return dataclasses.replace(first, status="failed", reason=last.reason, seconds=seconds)
+        return dataclasses.replace(last.with_recover_of(first), seconds=seconds)
+
+    def _begin(self) -> Measured:
+        bench, columns = self.bench, {}
+        if self.localizer is not None:
+            self.on_stage("recover")
+            recovery = recover(bench, self.localizer, on_milestone=lambda steps: self._snap("recover", steps))
+            columns = {
+                "recover_steps": recovery.steps,
+                "recover_seconds": recovery.seconds,
+                "alignment_mse": recovery.alignment_mse,
+                "corner_error_px": recovery.corner_error_px,
+            }
+        transformer = None if self.localizer is None else SpatialTransformer(self.localizer)
+        frozen = TransformedClassifier(transformer, self.warm.backbone(bench))
+        scores, theta_N23 = bench.evaluate(frozen, bench.dataset.val_I, view=bench.recover_view, undo=self.oracle)
+        columns["frozen_top1"] = scores.top1
+        if theta_N23 is None:
+            return columns, "alive"
+        health = examine(theta_N23)
+        return columns | health.facts(), health.verdict
+
+    def _train_to(self, epochs: int) -> Measured:
+        while len(self.training.epochs) < epochs:
+            self.on_stage(f"joint {len(self.training.epochs) + 1}/{epochs}")
+            self.training.run_epoch()
+        measured = joint_columns(self.training.measure())
+        self._snap("joint", epochs)
+        return measured
+
+    def state_dict(self, *, resumable: bool = True) -> dict[str, Any]:
+        """See `Trial`."""
+        assert self.arch is not None and self.localizer is not None
+        state = {"arch": self.arch.to_json(), "snapshots": self.snapshots}
+        if self._training is None:
+            return state | {"localizer": self.localizer.state_dict()}
+        training = self._training.state_dict()
+        return state | {"trained": training.pop("averaged")} | ({"training": training} if resumable else {})
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """See `Trial`."""
+        assert "localizer" in state or "training" in state, "nobody goes on from the top"
+        self.snapshots = list(state.get("snapshots", []))
+        if "localizer" in state:
+            assert self.localizer is not None
+            self.localizer.load_state_dict(state["localizer"])
         else:
-            columns, _ = recover_columns(bench, localizer, warm, on_stage)
-            training = JointTraining(bench, localizer, warm.backbone(bench), view=bench.view)
-            model, joint = _run_joint(bench, training, on_stage)
-    except Diverged as error:
-        failed = TrialResult(status="failed", reason=str(error), seconds=time.perf_counter() - start, **columns)
-        return failed, None
-    columns |= joint_columns(joint)
-    assert joint.health is not None
-    status: Status = "ok" if joint.health.verdict == "alive" else joint.health.verdict
-    return TrialResult(status=status, seconds=time.perf_counter() - start, **columns), model
+            self.training.load_state_dict(state["training"] | {"averaged": state["trained"]})
+
+    def _snap(self, stage: str, at: int) -> None:
+        if self.localizer is None:
+            return
+        localizer: nn.Module = self.localizer
+        if stage == "joint":
+            assert self.model.transformer is not None
+            localizer = self.model.transformer.localizer
+        halved = {name: t.detach().to("cpu", torch.float16 if t.is_floating_point() else None, copy=True)
+                  for name, t in localizer.state_dict().items()}  # fmt: skip
+        self.snapshots.append({"stage": stage, "at": at, "localizer": halved})
 
 
-def run_reference(
-    bench: Workbench, warm: Warm | None, *, oracle: bool, on_stage: OnStage | None = None
-) -> tuple[TrialResult, TransformedClassifier]:
-    """The control, or the oracle: the trial's joint training without a localizer, on the same batches and warps.
+class PaperTrial(Trial):
+    """Joint training from scratch until early stopping; what is measured is the best epoch by validation accuracy."""
 
-    Raises SettingError when the training diverges: then nothing could be compared with it.
+    def __init__(self, prepared: Prepared, arch: Arch | None, *, oracle: bool, on_stage: OnStage) -> None:
+        super().__init__(prepared, arch, oracle=oracle, on_stage=on_stage)
+        bench = self.bench
+        self._training = JointTraining(
+            bench, self.localizer, bench.build_backbone(), view=bench.view, undo=oracle, average=False
+        )
+
+    @property
+    def model(self) -> TransformedClassifier:
+        """The best epoch's."""
+        return self._training.model
+
+    def run(self) -> TrialResult:
+        """The same as `begin`: there is one rung."""
+        return self.begin()
+
+    def _begin(self) -> Measured:
+        task, training = self.bench.task, self._training
+        stopping = EarlyStopping(floor_epochs=task.epochs)
+        accuracies: list[float] = []
+        best: dict[str, torch.Tensor] = {}
+        while len(accuracies) < task.max_epochs and not stopping.should_stop(accuracies):
+            self.on_stage(f"joint {len(accuracies) + 1}")
+            epoch = training.run_epoch(evaluate=True)
+            assert epoch.val is not None
+            if not accuracies or epoch.val.top1 > max(accuracies):
+                best = copy.deepcopy(training.model.state_dict())
+            accuracies.append(epoch.val.top1)
+        training.model.load_state_dict(best)
+        return joint_columns(training.measure())
+
+    def state_dict(self, *, resumable: bool = True) -> dict[str, Any]:
+        """See `Trial`."""
+        assert self.arch is not None
+        return {"arch": self.arch.to_json(), "trained": self.model.state_dict()}
+
+
+PROTOCOLS: dict[str, type[Trial]] = {"recover": RecoverTrial, "paper": PaperTrial}
+
+
+def start_trial(
+    prepared: Prepared, arch: Arch | None, *, oracle: bool = False, on_stage: OnStage = lambda what: None
+) -> Trial:
+    """A trial of `arch` by the task's protocol; None: of the control, or with `oracle` of the oracle.
+
+    Raises ArchError when `arch` cannot be built at the trial's size.
     """
-    start = time.perf_counter()
-    backbone = bench.build_backbone() if warm is None else warm.backbone(bench)
-    training = JointTraining(bench, None, backbone, view=bench.view, undo=oracle, average=warm is not None)
-    frozen_top1 = None
-    if warm is not None:
-        frozen, _ = bench.evaluate(training.model, bench.dataset.val_I, view=bench.recover_view, undo=oracle)
-        frozen_top1 = frozen.top1
-    with must_not_diverge(bench):
-        model, joint = (_run_paper if warm is None else _run_joint)(bench, training, on_stage)
-    columns = joint_columns(joint) | {"frozen_top1": frozen_top1}
-    return TrialResult(status="ok", seconds=time.perf_counter() - start, **columns), model
-
-
-@contextlib.contextmanager
-def must_not_diverge(bench: Workbench) -> Iterator[None]:
-    """For the training of a reference: its divergence is the user's to cure, as a SettingError says."""
-    try:
-        yield
-    except Diverged as error:
-        raise SettingError(
-            f"backbone {bench.task.backbone!r} diverged without a localizer ({error}); choose another --backbone, "
-            f"or a learning rate below {bench.task.lr:g}"
-        ) from None
+    return PROTOCOLS[prepared.bench.task.protocol](prepared, arch, oracle=oracle, on_stage=on_stage)
 
 
 def build_localizer(bench: Workbench, arch: Arch) -> Localizer:
@@ -113,62 +250,8 @@ def build_localizer(bench: Workbench, arch: Arch) -> Localizer:
     return localizer
 
 
-def recover_columns(
-    bench: Workbench,
-    localizer: nn.Module,
-    warm: Warm,
-    on_stage: OnStage | None,
-    on_milestone: OnMilestone | None = None,
-) -> tuple[dict[str, Any], Verdict]:
-    """Recover `localizer` in place and score it through the frozen backbone: the columns, and whether it is alive."""
-    if on_stage is not None:
-        on_stage("recover")
-    recovery = recover(bench, localizer, on_milestone=on_milestone)
-    frozen = TransformedClassifier(SpatialTransformer(localizer), warm.backbone(bench))
-    scores, theta_N23 = bench.evaluate(frozen, bench.dataset.val_I, view=bench.recover_view)
-    assert theta_N23 is not None
-    health = examine(theta_N23)
-    columns = {
-        "recover_steps": recovery.steps,
-        "recover_seconds": recovery.seconds,
-        "alignment_mse": recovery.alignment_mse,
-        "corner_error_px": recovery.corner_error_px,
-        "frozen_top1": scores.top1,
-    }
-    return columns | health.facts(), health.verdict
-
-
-def _run_joint(
-    bench: Workbench, training: JointTraining, on_stage: OnStage | None
-) -> tuple[TransformedClassifier, Joint]:
-    for number in range(1, bench.task.epochs + 1):
-        if on_stage is not None:
-            on_stage(f"joint {number}/{bench.task.epochs}")
-        training.run_epoch()
-    return training.evaluated, training.measure()
-
-
-def _run_paper(
-    bench: Workbench, training: JointTraining, on_stage: OnStage | None
-) -> tuple[TransformedClassifier, Joint]:
-    """Train until early stopping; what is measured is the best epoch by validation accuracy."""
-    stopping = EarlyStopping(floor_epochs=bench.task.epochs)
-    accuracies: list[float] = []
-    best: dict[str, torch.Tensor] = {}
-    while len(accuracies) < bench.task.max_epochs and not stopping.should_stop(accuracies):
-        if on_stage is not None:
-            on_stage(f"joint {len(accuracies) + 1}")
-        epoch = training.run_epoch(evaluate=True)
-        assert epoch.val is not None
-        if not accuracies or epoch.val.top1 > max(accuracies):
-            best = copy.deepcopy(training.model.state_dict())
-        accuracies.append(epoch.val.top1)
-    training.model.load_state_dict(best)
-    return training.model, training.measure()
-
-
-def joint_columns(joint: Joint) -> dict[str, Any]:
-    """The columns of a joint stage."""
+def joint_columns(joint: Joint) -> Measured:
+    """The columns of a joint stage, and the verdict on its theta; without a localizer nothing can be dead."""
     columns: dict[str, Any] = {
         "epochs": len(joint.epochs),
         "joint_seconds": joint.seconds,
@@ -178,7 +261,9 @@ def joint_columns(joint: Joint) -> dict[str, Any]:
         "val_clean_top5": joint.val_clean.top5,
         "history": tuple(_history_row(epoch) for epoch in joint.epochs),
     }
-    return columns if joint.health is None else columns | joint.health.facts()
+    if joint.health is None:
+        return columns, "alive"
+    return columns | joint.health.facts(), joint.health.verdict
 
 
 def _history_row(epoch: Epoch) -> dict[str, Any]:

@@ -56,9 +56,9 @@ class Warm:
 
 
 def warm_key(bench: Workbench) -> str:
-    """The name of the warm backbone: everything it depends on. It sees upright images, so no view."""
+    """The name of the warm backbone: everything it depends on."""
     return bench.task.key(
-        *("backbone", "trial_size", "warm_epochs", "batch_size", "seed"),
+        "warm",
         fingerprint=bench.dataset.fingerprint,
         device=bench.device.type,
         autocast=bench.use_autocast,

@@ -15,10 +15,11 @@ import torch
 from torch import nn
 
 from lstn_search.data import Dataset, load_dataset
-from lstn_search.data.views import View, invert, resample
+from lstn_search.data.views import View, resample
 from lstn_search.errors import SettingError, did_you_mean
 from lstn_search.nets.backbones import build_backbone
 from lstn_search.nets.transformer import TransformedClassifier, warp
+from lstn_search.nets.warps import invert
 from lstn_search.spec.seeding import seed_of
 from lstn_search.spec.task import Task
 

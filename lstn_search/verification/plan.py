@@ -48,8 +48,6 @@ class Plan:
     num_val: int
     """Images, like the next."""
     num_test: int
-    fingerprint: str
-    """Of the images that the search saw."""
     command: str
     """That asks for the same again."""
 
@@ -80,13 +78,13 @@ def make_plan(
         raise SettingError(f"seeds must be at least 2, since an interval needs two, got {seeds}")
     run.pick("best")  # refuses an empty front, with the cure
     settings, images = run.folder.settings, run.folder.manifest["data"]
-    longest = settings.ladder.epochs[-1] if settings.ladder.epochs else settings.task.epochs
+    longest = settings.ladder.epochs[-1] if settings.ladder.epochs else run.task.epochs
     task = dataclasses.replace(
         run.task,  # in the precision of the search
         epochs=_at_least("epochs", longest, epochs),
-        recover_steps=_at_least("recover steps", settings.task.recover_steps, recover_steps),
-        data_dir=data_dir or settings.task.data_dir,
-        device=device or settings.task.device,
+        recover_steps=_at_least("recover steps", run.task.recover_steps, recover_steps),
+        data_dir=data_dir or run.task.data_dir,
+        device=device or run.task.device,
     )
     picks = sorted(run.front, key=lambda entry: -entry.accuracy)[:top]
     seed_points = [entry for entry in run.entries if entry.candidate.is_seed and entry.rung >= 0]
@@ -94,7 +92,7 @@ def make_plan(
     contenders = (_contender(run, entry, task, is_front_pick=entry in picks) for entry in chosen)
     options = {"epochs": epochs, "recover-steps": recover_steps}
     given = "".join(f" --{name} {value}" for name, value in options.items() if value is not None)
-    fresh = (seed for seed in itertools.count(FIRST_SEED) if seed != settings.task.seed)
+    fresh = (seed for seed in itertools.count(FIRST_SEED) if seed != run.task.seed)
     return Plan(
         contenders=tuple(sorted(contenders, key=lambda contender: (contender.gflops, contender.number))),
         task=task,
@@ -102,7 +100,6 @@ def make_plan(
         budget_gflops=settings.budget_gflops,
         num_val=images["val"],
         num_test=images["test"],
-        fingerprint=images["fingerprint"],
         command=f"python cli.py verify {shlex.quote(str(run.folder.path))} --top {top} --seeds {seeds}{given}",
     )
 
@@ -115,7 +112,7 @@ def _at_least(words: str, searched: int, given: int | None) -> int:
 
 def _contender(run: Run, entry: Entry, task: Task, *, is_front_pick: bool) -> Contender:
     candidate, result = entry.candidate, entry.result
-    searched = run.folder.settings.task
+    searched = run.task
     if task.protocol == "paper":  # where early stopping, not the schedule, says how many epochs there are
         as_long = task.epochs == searched.epochs
     else:

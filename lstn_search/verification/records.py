@@ -20,9 +20,6 @@ from lstn_search.verification.plan import CONTROL, ORACLE
 
 __all__ = ["Record", "Records"]
 
-NOT_COMPARED = ("seed", "data_dir", "device")
-"""Settings of a task in which trainings of one verification may differ."""
-
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
 class Record:
@@ -64,8 +61,7 @@ class Records:
         from lstn_search.train.warm import RECIPE_VERSION
 
         self.path = run_folder / "verify"
-        names = [field.name for field in dataclasses.fields(Task) if field.name not in NOT_COMPARED]
-        self._settings = task.key(*names, recipe=RECIPE_VERSION)
+        self._settings = task.key("verification", recipe=RECIPE_VERSION)
         self.by_key: dict[tuple[str, int], Record] = {}
         """By (key, seed)."""
 

@@ -2,10 +2,10 @@
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -67,6 +67,11 @@ def search(*args: str, dataset: str = "glyphs", budget: str = "0.03") -> list[st
         (search("--space", "lsnt"), "search space 'lsnt' is unknown; did you mean 'lstn'?"),
         (search("--space", "nowhere.toml"), "nowhere.toml: cannot be read"),
         (search("--sampler", "nsga"), "unknown sampler 'nsga'; did you mean 'nsga2'?"),
+        (search("--objectives", "accuracy,prams"), "unknown objective 'prams'; did you mean 'params'?"),
+        (
+            search("--objectives", "gflops"),
+            "objectives 'gflops' are not accuracy and then one or more costs, each once",
+        ),
         (search("--budget-scope", "all"), "unknown budget scope 'all'; known: localizer, stn"),
         (search("--view", "afine"), "'afine'; did you mean 'affine'?"),
         (search("--protocol", "papr"), "unknown protocol 'papr'; did you mean 'paper'?"),
@@ -79,7 +84,7 @@ def search(*args: str, dataset: str = "glyphs", budget: str = "0.03") -> list[st
         (search("--trials", "0"), "trials must be at least 1, got 0"),
         (search("--minutes", "-1"), "minutes must be above 0, got -1"),
         (search("--minutes", "nan"), "minutes must be above 0, got nan"),
-        (search("--workers", "0"), "workers must be at least 1, got 0"),
+        (search("--workers", "0"), "workers must be a whole number of at least 1, got 0"),
         (search("--batch-size", "1"), "batch size must be a whole number of at least 2, got 1"),
         (search("--view-strength", "nan"), "view strength must be"),
         (["eval", "--arch", "lsnt", "--dataset", "glyphs"], "architecture 'lsnt' is unknown; did you mean 'lstn'?"),
@@ -137,12 +142,13 @@ def test_a_budget_nothing_meets_is_said_within_2_seconds_and_without_torch(tmp_p
         "try:\n    main()\n"
         "finally:\n    assert 'torch' not in sys.modules"
     )
-    start = time.monotonic()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [sys.executable, "-c", code, *search(budget="0.00001"), "--out", str(tmp_path / "run")],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert time.monotonic() - start < 2
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)  # on a busy machine it may wait for a core
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2
     assert done.returncode == 2
     assert "the cheapest needs 0.000145: raise --budget-gflops" in done.stderr
     assert len(done.stderr.splitlines()) == 1
@@ -335,11 +341,9 @@ def test_ctrl_c_in_a_destructor_comes_again() -> None:
         "late = Late()\n"
         "try:\n"
         "    del late\n"
-        "    time.sleep(10)\n"
+        "    time.sleep(1200)\n"  # longer than any test may take
         "except KeyboardInterrupt:\n"
         "    print('interrupted')\n"
     )
-    start = time.monotonic()
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
     assert (ran.stdout, ran.stderr) == ("interrupted\n", "")
-    assert time.monotonic() - start < 9, "it waited for the sleep to end"

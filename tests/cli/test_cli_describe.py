@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from tiny_spaces import with_warp
 
 from lstn_search.cli import app
 from lstn_search.spec.cost import cost
 from lstn_search.spec.space import load_space, space_folder
+from lstn_search.spec.warp_families import WARP_FAMILIES
 
 ROOT = Path(__file__).resolve().parents[2]
 LSTN = load_space("lstn")
@@ -56,6 +58,15 @@ def test_cost_table_has_one_line_a_row(capsys: pytest.CaptureFixture[str], name:
     assert sum(
         bool(re.search(r"\b(conv|depthwise|max-pool|average-pool|linear)\b", line)) for line in out.splitlines()
     ) == len(rows)
+
+
+@pytest.mark.parametrize("warp", WARP_FAMILIES)
+def test_cost_names_the_warp(capsys: pytest.CaptureFixture[str], tmp_path: Path, warp: str) -> None:
+    path = tmp_path / "net.json"
+    path.write_text(with_warp(LSTN.seeds["light"], warp).to_json())
+    num = len(WARP_FAMILIES[warp].params)
+    out = call(capsys, "cost", "--arch", str(path))
+    assert re.search(rf"linear to theta, {warp} +{num} +{33 * num} +{32 * num} ", out)
 
 
 def test_cost_puts_batch_norm_and_relu_in_their_order(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

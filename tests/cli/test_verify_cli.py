@@ -40,7 +40,7 @@ def command(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 
     def call(*args: str | Path, job: RunJob = pretend) -> tuple[int, str, str]:
         make = inline(tmp_path, job)
-        monkeypatch.setattr("lstn_search.api.start_workers", lambda task, ladder, folder, *_: make(task, folder))
+        monkeypatch.setattr(ls.EngineOptions, "start", lambda options, *what: make(*what))
         monkeypatch.setattr(sys, "argv", ["cli.py", "verify", *map(str, args)])
         with pytest.raises(SystemExit) as ended:
             main()
@@ -96,7 +96,7 @@ def test_ctrl_c_ends_with_130_and_the_table_of_what_is_there(command: Command, r
         (["--epochs", "1"], "epochs must be at least 2, what the search trained, got 1"),
         (["--recover-steps", "5"], "recover steps must be at least 60, what the search trained, got 5"),
         (["--retries", "-1"], "retries must be at least 0, got -1"),
-        (["--workers", "0"], "workers must be at least 1, got 0"),
+        (["--workers", "0"], "workers must be a whole number of at least 1, got 0"),
         (["--engine", "rey"], "unknown engine 'rey'; did you mean 'ray'?"),
         (["--sedes", "3"], "No such option: --sedes"),
     ],
@@ -126,7 +126,7 @@ def test_folders_that_hold_nothing_to_verify(command: Command, made: Path, tmp_p
 
 def test_from_python(made: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make = inline(tmp_path)
-    monkeypatch.setattr("lstn_search.api.start_workers", lambda task, ladder, folder, *_: make(task, folder))
+    monkeypatch.setattr(ls.EngineOptions, "start", lambda options, *what: make(*what))
     found = ls.verify(ls.open_run(run), top=1, seeds=2)
     assert read_verification(run) == found
     with pytest.raises(ls.LstnError, match="top must be at least 1"):

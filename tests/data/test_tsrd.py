@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 from image_trees import write_image
 
 from lstn_search.data import Dataset, load_dataset
@@ -52,6 +53,14 @@ def test_the_folders_names_do_not_change_the_split(tmp_path: Path, cache_dir: Pa
     one = _load(_tsrd(tmp_path / "one"), cache_dir)
     two = _load(_tsrd(tmp_path / "two", train="TSRD-Train-Images", test="TSRD-Test-Images"), cache_dir)
     assert one.split_fingerprint == two.split_fingerprint and one.fingerprint == two.fingerprint
+
+
+def test_the_signs_boxes_are_its_poses(tmp_path: Path, cache_dir: Path) -> None:
+    _tsrd(tmp_path)
+    dataset = load_dataset("tsrd", image_size=8, data_dir=tmp_path, poses="known", cache_dir=cache_dir, progress=False)
+    assert bool(dataset.posed_N.all()) and len(dataset.pose_N23) == 66
+    expected = torch.tensor([[30 / 40, 0, 0], [0, 20 / 30, 0]]).expand(66, 2, 3)  # 5, 5 to 35, 25 of 40 x 30
+    torch.testing.assert_close(dataset.pose_N23, expected, rtol=0, atol=1e-6)
 
 
 def test_a_bad_line_is_named_with_its_number(tmp_path: Path, cache_dir: Path) -> None:

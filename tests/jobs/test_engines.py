@@ -96,12 +96,10 @@ def rung(name: str) -> Job:
     return Job(kind="rung", name=name)
 
 
-def until_ended(engine: Engine, num_jobs: int = 1, seconds: float = 60) -> list[Event]:
+def until_ended(engine: Engine, num_jobs: int = 1) -> list[Event]:
     """All events up to the end of so many jobs."""
     events: list[Event] = []
-    deadline = time.monotonic() + seconds
     while sum(isinstance(event, Ended) for event in events) < num_jobs:
-        assert time.monotonic() < deadline, f"{num_jobs} jobs have not ended after {seconds} s: {events}"
         events += engine.events(timeout=1)
     return events
 
@@ -110,8 +108,8 @@ def until_said(engine: Engine, num: int) -> dict[str, str]:
     """What so many jobs said first, by the job's name."""
     said: dict[str, str] = {}
     while len(said) < num:
-        events = engine.events(timeout=30)
-        assert events, f"{num} jobs have not said a word after 30 s: {said}"
+        events = engine.events(timeout=1)
+        assert not [event for event in events if isinstance(event, Ended)], f"{num} jobs should be under way: {events}"
         said |= {event.job.name: event.what for event in events if isinstance(event, Stage)}
     return said
 
@@ -133,9 +131,7 @@ def pid_of(ended: Ended) -> int:
 
 def read_pids(folder: Path, *, num: int) -> list[int]:
     """The process ids that jobs wrote down, waiting until so many have."""
-    deadline = time.monotonic() + 20
     while len(files := list(folder.glob("*.pid"))) < num:
-        assert time.monotonic() < deadline, files
         time.sleep(0.02)
     return [int(file.read_text()) for file in files]
 
@@ -145,13 +141,10 @@ def is_running(pid: int) -> bool:
     return bool(state) and not state.startswith("Z")
 
 
-def all_end(pids: Sequence[int], *, seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
+def until_gone(pids: Sequence[int]) -> None:
+    """Until none of these processes is left; by themselves they would outlast any test."""
     while any(map(is_running, pids)):
-        if time.monotonic() > deadline:
-            return False
         time.sleep(0.02)
-    return True
 
 
 @contextlib.contextmanager
@@ -234,19 +227,18 @@ class TestEveryEngine:
     def test_events_waits_no_longer_than_asked(self, make_engine: MakeEngine) -> None:
         engine = make_engine(1)
         assert engine.events() == []  # nothing is under way: without a timeout there is nothing to wait for
-        engine.submit(rung("sleep 60"))
-        assert until_said(engine, num=1) == {"sleep 60": "asleep"}
+        engine.submit(rung("wait"))
+        assert until_said(engine, num=1) == {"wait": "waiting"}
         start = time.monotonic()
         assert engine.events(timeout=0.3) == []
-        assert 0.25 < time.monotonic() - start < 5
+        assert time.monotonic() - start > 0.25
         assert engine.events(timeout=0) == []
 
     def test_looking_without_waiting_is_enough(self, make_engine: MakeEngine) -> None:
         engine = make_engine(1)
         engine.submit(rung("ok"))
-        deadline = time.monotonic() + 30
         while not (events := engine.events(timeout=0)):
-            assert time.monotonic() < deadline
+            pass
         assert isinstance(events[0], Ended)
 
     def test_threads_are_as_asked(self, make_engine: MakeEngine) -> None:
@@ -259,7 +251,7 @@ class TestEveryEngine:
         until_said(engine, num=2)
         pids = read_pids(tmp_path, num=4)
         engine.close()
-        assert all_end(pids, seconds=2)
+        until_gone(pids)
         engine.close()  # twice does no harm
 
     @pytest.mark.parametrize("num_workers", [0, -1])
@@ -275,7 +267,7 @@ class TestLocal:
         engine = make_local(1)
         for _ in range(5):
             os.kill(pid := pid_of(run(engine, "ok")), signal.SIGKILL)
-            assert all_end([pid], seconds=5)
+            until_gone([pid])
             os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # until its last thread is gone, too
             assert pid_of(run(engine, "ok")) != pid
 
@@ -284,7 +276,7 @@ class TestLocal:
     ) -> None:
         ended = run(make_local(1), "die-while-sending")
         assert ended.died == "its worker was killed by SIGKILL (out of memory?)"
-        assert all_end(read_pids(tmp_path, num=1), seconds=2), "the child that held the channel"
+        until_gone(read_pids(tmp_path, num=1))  # the child that held the channel
 
     def test_a_worker_that_cannot_be_started_is_a_death(
         self, make_local: MakeEngine, monkeypatch: pytest.MonkeyPatch
@@ -315,21 +307,25 @@ class TestLocal:
             pids = read_pids(tmp_path, num=4)
             process.send_signal(how)
             process.wait()
-            assert all_end(pids, seconds=2)
+            until_gone(pids)
 
     def test_ctrl_c_is_the_drivers_alone(self, tmp_path: Path) -> None:
-        with driver(tmp_path, "stubborn 0", "sleep 1") as process:
+        with driver(tmp_path, "stubborn 0", "wait") as process:
             pids = read_pids(tmp_path, num=2)
-            assert sorted(read_lines(process, 3)) == ["asleep", "busy", "submitted"]
+            assert sorted(read_lines(process, 3)) == ["busy", "submitted", "waiting"]
             os.killpg(process.pid, signal.SIGINT)
-            assert read_lines(process, 2) == ["interrupted", "ended: well"]
+            assert read_lines(process, 1) == ["interrupted"]
+            (tmp_path / "go").touch()
+            assert read_lines(process, 1) == ["ended: well"]
             assert all(map(is_running, pids))
 
     def test_ctrl_c_does_not_reach_a_worker_that_is_just_starting(self, tmp_path: Path) -> None:
         with driver(tmp_path, "ok") as process:
             assert read_lines(process, 1) == ["submitted"]
             os.killpg(process.pid, signal.SIGINT)
-            assert read_lines(process, 2) == ["interrupted", "ended: well"]
+            assert read_lines(process, 1) == ["interrupted"]
+            (tmp_path / "go").touch()
+            assert read_lines(process, 1) == ["ended: well"]
 
     def test_cores_are_those_this_process_may_use(self) -> None:
         all_cores = os.sched_getaffinity(0)
@@ -392,7 +388,7 @@ class TestRay:
     def test_a_ray_of_our_own_comes_and_goes_without_a_word(self, tmp_path: Path) -> None:
         pytest.importorskip("ray")
         command = [sys.executable, str(TESTS / "engine_jobs.py"), "ray_search", str(tmp_path)]
-        done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=120)
+        done = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
         assert list(tmp_path.glob(".ray-*")) == []
 
@@ -438,17 +434,23 @@ class TestRay:
         engine = RayEngine(make_setup(tmp_path), None, engine_jobs.act, address=cluster.address)
         assert engine.num_slots == 3
         for number in range(3):
-            engine.submit(rung(f"linger 4 {number}"))
+            engine.submit(rung(f"linger {number}"))
         nodes = until_said(engine, num=3)
         assert sorted(nodes.values()) == ["first", "first", "second"]
+        (lost,) = [name for name, node in nodes.items() if node == "second"]
 
         cluster.remove_node(second, allow_graceful=False)
-        events = until_ended(engine, num_jobs=3)
+        for name in nodes.keys() - {lost}:
+            (tmp_path / name.replace("linger", "go")).touch()
+        events = until_ended(engine, num_jobs=2)
+        events += [] if any(isinstance(event, Stage) for event in events) else engine.events()
+        (tmp_path / lost.replace("linger", "go")).touch()
+        events += until_ended(engine)
         ends = [event for event in events if isinstance(event, Ended)]
-        assert {ended.job.name for ended in ends} == set(nodes), "each once"
+        assert sorted(ended.job.name for ended in ends) == sorted(nodes), "each once"
         assert all(ended.died is None for ended in ends)
         again = [(event.job.name, event.what) for event in events if isinstance(event, Stage)]
-        assert again == [(name, "first") for name, node in nodes.items() if node == "second"], "once more, elsewhere"
+        assert again == [(lost, "first")], "once more, elsewhere"
 
         engine.close()
         assert capfd.readouterr() == ("", "")

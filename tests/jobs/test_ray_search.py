@@ -14,10 +14,11 @@ from lstn_search.jobs.base import Engine, WorkerSetup
 from lstn_search.jobs.launch import run_job
 from lstn_search.jobs.ray import RayEngine
 from lstn_search.runs.entries import Entry
-from lstn_search.runs.folder import RunFolder
 from lstn_search.runs.run import Run, open_run
+from lstn_search.spec.ladder import Ladder
 from lstn_search.spec.space import Space
-from lstn_search.study.search import search
+from lstn_search.spec.task import Task
+from lstn_search.study.search import Search, SearchWatcher, search
 
 NUM_TRIALS = 4
 
@@ -34,7 +35,7 @@ def cluster() -> Iterator[Any]:
     cluster.shutdown()
 
 
-class Saboteur:
+class Saboteur(SearchWatcher):
     """A watcher that takes the second node away, at work, once three rungs are recorded."""
 
     def __init__(self, cluster: Any) -> None:
@@ -42,14 +43,8 @@ class Saboteur:
         self.seen: list[tuple[str, int]] = []
         self.num_slots = 0
 
-    def on_stage(self, name: str, what: str) -> None: ...
-
-    def on_end(self, name: str) -> None: ...
-
-    def on_ready(self, run: Run) -> None: ...
-
-    def on_rung(self, run: Run, entry: Entry) -> None:
-        self.seen.append((entry.candidate.name, entry.rung))
+    def on_result(self, source: Search, result: Entry) -> None:
+        self.seen.append((result.candidate.name, result.rung))
         if len(self.seen) == 3:
             self.cluster.remove_node(self.second, allow_graceful=False)
 
@@ -59,11 +54,8 @@ def test_a_search_that_loses_a_node_loses_no_finished_result(
 ) -> None:
     saboteur = Saboteur(cluster)
 
-    def make_engine(folder: RunFolder) -> Engine:
-        settings = folder.settings
-        setup = WorkerSetup(
-            task=settings.task, ladder=settings.ladder, folder=folder.path.resolve(), cache_dir=small_cache
-        )
+    def make_engine(task: Task, ladder: Ladder, folder: Path) -> Engine:
+        setup = WorkerSetup(task=task, ladder=ladder, folder=folder.resolve(), cache_dir=small_cache)
         engine = RayEngine(setup, None, run_job, address=cluster.address)
         saboteur.num_slots = engine.num_slots
         return engine

@@ -5,13 +5,14 @@ import random
 
 import pytest
 import torch
-from tiny_spaces import SKIPS
+from tiny_spaces import SKIPS, with_warp
 
 from lstn_search.errors import ArchError
-from lstn_search.nets.localizer import IDENTITY, Localizer
+from lstn_search.nets.localizer import Localizer
 from lstn_search.spec.arch import Arch, Head, Layer
 from lstn_search.spec.cost import cost, fits
 from lstn_search.spec.space import load_space
+from lstn_search.spec.warp_families import WARP_FAMILIES
 
 SPACE = load_space("lstn")
 SIZE_PX = 40
@@ -23,7 +24,8 @@ def random_archs(num: int) -> list[Arch]:
     return list(itertools.islice((arch for arch in drawn if fits(arch, SIZE_PX)), num))
 
 
-ARCHS = [*SPACE.seeds.values(), SKIPS, *random_archs(12)]
+WARPS = [with_warp(SPACE.seeds["light"], warp) for warp in WARP_FAMILIES]
+ARCHS = [*SPACE.seeds.values(), SKIPS, *WARPS, *random_archs(12)]
 
 
 def awake(arch: Arch) -> Localizer:
@@ -41,16 +43,16 @@ def test_a_fresh_localizer_says_identity_whatever_it_sees(training: bool) -> Non
     for arch in ARCHS:
         theta_B23 = Localizer(arch, SIZE_PX).train(training)(images)
         assert theta_B23.dtype == torch.float32
-        assert torch.equal(theta_B23, torch.tensor(IDENTITY).view(1, 2, 3).expand(4, 2, 3))
+        assert torch.equal(theta_B23, torch.eye(2, 3).expand(4, 2, 3))
 
 
 @torch.no_grad()
 def test_it_is_the_identity_again_after_a_reset() -> None:
     localizer = awake(SPACE.seeds["lstn"]).eval()
     image = torch.randn(1, 3, SIZE_PX, SIZE_PX)
-    assert not torch.equal(localizer(image).flatten(), torch.tensor(IDENTITY))
+    assert not torch.equal(localizer(image).flatten(), torch.eye(2, 3).flatten())
     localizer.reset_to_identity()
-    assert torch.equal(localizer(image).flatten(), torch.tensor(IDENTITY))
+    assert torch.equal(localizer(image).flatten(), torch.eye(2, 3).flatten())
 
 
 def test_it_has_the_parameters_that_cost_counts_and_all_of_them_get_a_gradient() -> None:

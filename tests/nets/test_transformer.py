@@ -5,7 +5,7 @@ import torch
 from small_training import ARCH, SIZE_PX
 from torch import nn
 
-from lstn_search.nets.localizer import IDENTITY, Localizer
+from lstn_search.nets.localizer import Localizer
 from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifier, warp
 
 
@@ -23,9 +23,9 @@ class Constant(nn.Module):
 @pytest.mark.parametrize("size", [(24, 24), (64, 64), (17, 40)])
 def test_the_identity_leaves_an_image_as_it_is(size: tuple[int, int]) -> None:
     x_BCHW = torch.rand(3, 3, *size)
-    warped_BCHW, theta_B23 = SpatialTransformer(Constant(*IDENTITY))(x_BCHW)
+    warped_BCHW, theta_B23 = SpatialTransformer(Constant(1, 0, 0, 0, 1, 0))(x_BCHW)
     torch.testing.assert_close(warped_BCHW, x_BCHW, rtol=0, atol=1e-5)
-    assert torch.equal(theta_B23[0].flatten(), torch.tensor(IDENTITY))
+    assert torch.equal(theta_B23[0].flatten(), torch.eye(2, 3).flatten())
 
 
 def test_mirroring_and_shifting_move_whole_pixels() -> None:

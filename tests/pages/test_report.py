@@ -101,6 +101,18 @@ def test_the_numbers_are_those_of_the_run(run: Run, page: Page) -> None:
     assert "python cli.py search --dataset glyphs --budget-gflops 0.03" in page.text
 
 
+def test_a_report_of_three_objectives_says_so(page: Page, tmp_path: Path) -> None:
+    assert "--objectives" not in page.text
+    run = make_run(tmp_path / "run", objectives=("accuracy", "gflops", "params"))
+    page = Page(report(run).file)
+    assert page.sections == SECTIONS
+    assert "stand on the front of accuracy, GFLOPs and params, from " in page.text
+    assert "--objectives accuracy,gflops,params" in page.text
+    assert "points × GFLOPs × params." in page.text
+    best = max(run.front, key=lambda entry: entry.accuracy)
+    assert f"{best.candidate.name} reaches {best.accuracy:.1f} %" in page.text
+
+
 def test_the_verification_is_quoted(run: Run, page: Page) -> None:
     found = make_verification(run)
     row = next(row for row in found.finalists if row.name == found.pick)

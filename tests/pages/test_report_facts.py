@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from report_runs import BUDGET_GFLOPS, NUM_TRIALS, make_references, make_run, make_settings
 from scipy import stats
-from tiny_spaces import SKIPS
+from tiny_spaces import SKIPS, with_warp
 
 from lstn_search.cli import main
 from lstn_search.nets.localizer import Localizer
@@ -30,10 +30,13 @@ from lstn_search.pictures.architecture_plot import architecture_info, summary
 from lstn_search.runs.folder import RunFolder
 from lstn_search.runs.run import Run
 from lstn_search.spec import pareto
+from lstn_search.spec.fields import described
+from lstn_search.spec.ladder import Ladder
 from lstn_search.spec.results import TrialResult, gap_closed
 from lstn_search.spec.settings import SearchSettings
 from lstn_search.spec.space import load_space
 from lstn_search.spec.task import Task
+from lstn_search.spec.warp_families import DEFAULT_WARP, WARP_FAMILIES
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +163,30 @@ def staircase(points: list[pareto.Point], reference: pareto.Point) -> float:
     """The area as a sum of boxes, for a front sorted by cost."""
     edges = [gflops for _, gflops in points] + [reference[1]]
     return sum((accuracy - reference[0]) * (edges[i + 1] - edges[i]) for i, (accuracy, _) in enumerate(points))
+
+
+def volume(points: list[pareto.Point], reference: pareto.Point) -> float:
+    """In slabs of the last cost: what the others span over each, of all that is affordable there."""
+    if len(reference) == 1:
+        return max([accuracy - reference[0] for (accuracy,) in points], default=0.0)
+    edges = sorted({point[-1] for point in points} | {reference[-1]})
+    return sum(
+        (high - low) * volume([point[:-1] for point in points if point[-1] <= low], reference[:-1])
+        for low, high in itertools.pairwise(edges)
+    )
+
+
+def test_with_parameters_as_an_objective_the_hypervolume_is_a_volume(tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", objectives=("accuracy", "gflops", "params"))
+    info = growth_info(run, read_history(run))
+    most = max(entry.candidate.params for entry in run.entries)
+    assert info.reference == (42.0, BUDGET_GFLOPS, pytest.approx(1.1 * most))
+    points: list[pareto.Point] = [(e.accuracy, e.candidate.gflops, float(e.candidate.params)) for e in run.front]
+    assert info.points[-1].hypervolume == pytest.approx(volume(points, info.reference), rel=1e-9)
+    assert info.points[-1].num_on_front == len(points)
+    assert info.height(info.points[-1].hypervolume) * BUDGET_GFLOPS * 1.1 * most == pytest.approx(
+        info.points[-1].hypervolume
+    )
 
 
 def test_the_curve_is_the_front_of_every_beginning(run: Run, history: History, told: pd.DataFrame) -> None:
@@ -331,6 +358,14 @@ def test_an_architecture_in_a_line() -> None:
     assert summary(SKIPS) == "1-16 dw3+ 1-3+3 5/2-8p2 5-8g2+ | flatten, 32"
 
 
+@pytest.mark.parametrize("warp", WARP_FAMILIES)
+def test_the_last_layer_names_its_warp_and_its_numbers(warp: str) -> None:
+    arch = with_warp(load_space("lstn").seeds["light"], warp)
+    last = architecture_info(arch, 64, "light").layers[-1]
+    assert last.what == f"linear: {Localizer(arch, 64).last.out_features} numbers, {warp}"
+    assert summary(arch).removeprefix("dw3 1-16p2 dw3 1-32 | pool 1") == ("" if warp == DEFAULT_WARP else f", {warp}")
+
+
 def test_there_is_a_row_an_architecture(run: Run) -> None:
     names = [name for name, _, _ in COLUMNS]
     table = pd.DataFrame(trial_rows(run), columns=names).set_index("name")
@@ -351,15 +386,38 @@ def untrained(path: Path, **settings: Any) -> Run:
     return Run(folder=RunFolder(path, {"settings": make_settings(**settings).to_dict()}), entries=[])
 
 
+OTHERS: dict[str, Any] = {
+    "dataset": "folder:/it's $HOME & co", "data_dir": "/data/of mine", "backbone": "resnet18", "device": "cpu"
+}  # fmt: skip
+"""Other values of settings that are free text."""
+
+
+def one_changed() -> list[dict[str, Any]]:
+    """For each option of a task or a search: settings in which it alone is not at its default."""
+    found: list[dict[str, Any]] = []
+    for cls in (Task, SearchSettings):
+        for field, known in described(cls):
+            if not known.is_option:
+                continue
+            for other in [choice for choice in known.choices if choice != field.default] or [OTHERS.get(field.name)]:
+                if other is None:
+                    other = 1 / 3 if field.default is dataclasses.MISSING else field.default / 2 or 7
+                    other = int(other) if field.type is int else other
+                change = {"dataset": "glyphs", field.name: other}
+                found.append({"task": Task.of(**change)} if cls is Task else {field.name: other})
+    return found
+
+
 @pytest.mark.parametrize(
     "settings",
     [
         {},
+        *one_changed(),
         {"task": Task(dataset="caltech101", data_dir="/data/of mine", image_size=128, trial_size=48, view_strength=0.5,
                       seed=3, batch_size=32, recover_steps=77, device="cpu", backbone="resnet18"),
          "seed": 3, "sampler": "nsga2"},
         {"task": Task.paper(dataset="glyphs", epochs=10, max_epochs=20), "budget_scope": "stn", "budget_gflops": 1 / 3},
-        {"task": Task(dataset="folder:/it's $HOME & co", view="none")},
+        {"ladder": Ladder(epochs=(1, 2), eta=2)},
     ],
 )  # fmt: skip
 def test_the_search_command_asks_for_the_same_search(
@@ -368,7 +426,8 @@ def test_the_search_command_asks_for_the_same_search(
     """The command line, run up to the search itself, comes to the settings of the manifest."""
     from lstn_search.study import search as driver
 
-    run = untrained(tmp_path / "run", **settings)
+    seed = settings["task"].seed if "task" in settings else 0  # an option sets both
+    run = untrained(tmp_path / "run", **settings | {"seed": seed})
     asked: list[Any] = []
 
     def search(space: Any, settings: SearchSettings, out: Path, *rest: Any, **options: Any) -> Any:

@@ -15,7 +15,7 @@ from torch import nn
 
 import lstn_search as ls
 from lstn_search.errors import CheckpointError, DataError, SettingError
-from lstn_search.nets.localizer import IDENTITY, Localizer
+from lstn_search.nets.localizer import Localizer
 from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifier
 from lstn_search.pictures.before_after import (
     STEPS_BETWEEN,
@@ -30,8 +30,10 @@ from lstn_search.pictures.before_after import (
 from lstn_search.pictures.before_after_drawing import END_MS, PAUSE_MS, RIGHT, STEP_MS, WRONG, draw_pages, draw_picture
 from lstn_search.pictures.trained import Snapshot, Trained, train_for_show, trained_of_evaluation, trained_of_run
 from lstn_search.runs.run import Run
+from lstn_search.shipping.export import write_evaluation
 from lstn_search.spec.results import TrialResult
-from lstn_search.train.evaluation import Evaluation, Report, write_evaluation
+from lstn_search.train.evaluation import EvalReport, Evaluation
+from lstn_search.train.prepared import Prepared
 from lstn_search.train.warm import Warm
 from lstn_search.train.workbench import Workbench
 
@@ -54,7 +56,7 @@ def halved(localizer: nn.Module) -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def turning(bench: Workbench, warm: Warm) -> Trained:
     """A localizer that turns everything alike, before the warm classifier; its snapshots lead there."""
-    half_way = tuple((a + b) / 2 for a, b in zip(TURNED, IDENTITY, strict=True))
+    half_way = tuple((a + b) / 2 for a, b in zip(TURNED, (1, 0, 0, 0, 1, 0), strict=True))
     return Trained(
         name="turning",
         source="nowhere",
@@ -369,7 +371,7 @@ def test_what_eval_wrote_comes_back(tmp_path: Path, bench: Workbench, warm: Warm
     row = Evaluation(
         name="turning", params=1, gflops=1.0, result=TrialResult(status="ok", val_top1=55.5), test=None, test_clean=None
     )
-    write_evaluation(tmp_path, Report(task=bench.task, control=row, oracle=None, arch=row), model, bench)
+    write_evaluation(tmp_path, EvalReport(task=bench.task, control=row, oracle=None, arch=row), model, bench)
     trained = trained_of_evaluation(tmp_path)
     assert (trained.name, trained.task, trained.val_top1, trained.snapshots) == ("turning", bench.task, 55.5, ())
     x_BCHW = next(iter(bench.eval_batches(bench.dataset.val_I[:3], bench.view))).x_BCHW
@@ -391,7 +393,7 @@ def test_a_training_made_for_the_picture_leaves_its_snapshots(
 ) -> None:
     monkeypatch.setattr(bench, "task", dataclasses.replace(bench.task, recover_steps=50))
     stages: list[str] = []
-    trained = train_for_show(bench, warm, OTHER_ARCH, name="other", on_stage=stages.append)
+    trained = train_for_show(Prepared(bench, warm), OTHER_ARCH, name="other", on_stage=stages.append)
     assert stages[0] == "other: recover" and stages[-1] == "other: joint 2/2"
     assert [(snapshot.stage, snapshot.at) for snapshot in trained.snapshots] == [
         *(("recover", at) for at in (2, 5, 10, 25, 50)), ("joint", 1), ("joint", 2)

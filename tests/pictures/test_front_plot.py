@@ -24,7 +24,7 @@ def made_up(num_points: int) -> FrontInfo:
     points = [
         PlotPoint(
             name=f"t{number}",
-            gflops=0.0004 * 80 ** (number / num_points),
+            cost=0.0004 * 80 ** (number / num_points),
             accuracy=52 + 14 * number / num_points - (0 if number % 3 == 0 else rng.uniform(0.2, 4)),
             is_seed=False,
             over_budget=False,
@@ -38,7 +38,7 @@ def made_up(num_points: int) -> FrontInfo:
         points.append(
             PlotPoint(
                 name=name,
-                gflops=gflops,
+                cost=gflops,
                 accuracy=accuracy,
                 is_seed=True,
                 over_budget=over,
@@ -59,9 +59,9 @@ def test_the_facts_are_the_entries(small_run: Run) -> None:
     info = front_info(small_run)
     assert [point.name for point in info.points] == [entry.candidate.name for entry in small_run.entries]
     for point, entry in zip(info.points, small_run.entries, strict=True):
-        assert (point.gflops, point.accuracy) == (entry.candidate.gflops, entry.accuracy)
+        assert (point.cost, point.accuracy) == (entry.candidate.gflops, entry.accuracy)
         assert point.on_front == (entry in small_run.front)
-        assert point.over_budget == (point.gflops > BUDGET_GFLOPS)
+        assert point.over_budget == (point.cost > BUDGET_GFLOPS)
         assert point.is_dead == (entry.status in ("inert", "collapsed"))
         assert point.epochs == (entry.result.epochs or 0)
     assert {point.name for point in info.points if point.is_seed} == {"good", "costly", "outside"}

@@ -15,11 +15,15 @@ from small_training import same_numbers
 
 from lstn_search.errors import RunError, SettingError
 from lstn_search.jobs.base import Ended, Engine, Event, Job, WorkerSetup
-from lstn_search.ranking.deployment import measure_deployment, spread_over
+from lstn_search.ranking.deployment import Deployments, DeploymentWatcher, measure_deployment, spread_over
 from lstn_search.ranking.facts import fidelity_info
+from lstn_search.runs.entries import Entry
 from lstn_search.runs.run import Run, open_run
+from lstn_search.spec.ladder import Ladder
 from lstn_search.spec.results import TrialResult
 from lstn_search.spec.task import Task
+from lstn_search.train.prepared import prepare
+from lstn_search.train.trial import start_trial
 
 # -- trial size against deployment size --------------------------------------------------------------------------------
 
@@ -62,8 +66,8 @@ def again(
     """Measure at deployment size; the jobs that were asked for."""
     engines: list[Noting] = []
 
-    def start(task: Task, folder: Path) -> Engine:
-        ladder = run.folder.settings.ladder
+    def start(task: Task, ladder: Ladder, folder: Path) -> Engine:
+        assert ladder == run.folder.settings.ladder
         engines.append(Noting(WorkerSetup(task=task, ladder=ladder, folder=folder, cache_dir=cache), fail))
         return engines[0]
 
@@ -86,20 +90,17 @@ def results_at_deployment(run: Run) -> dict[str, dict[str, Any]]:
 
 def test_what_is_trained_is_the_same_task_at_deployment_size(measured: tuple[Run, Jobs], small_cache: Path) -> None:
     """The kept numbers are those of a recover stage run here."""
-    from lstn_search.jobs.work import prepare
-    from lstn_search.train.trial import build_localizer, recover_columns
-
     run, jobs = measured
     within = [entry for entry in run.entries if not entry.candidate.over_budget]
     assert jobs[0] == ("prepare", 0)
     assert sorted(jobs[1:]) == sorted((entry.candidate.name, 0) for entry in within)
     task = run.folder.settings.task
-    bench, warm = prepare(dataclasses.replace(task, trial_size=task.image_size), small_cache, lambda what: None)
-    assert warm is not None and bench.dataset.images_NHWC.shape[1] == task.image_size
+    prepared = prepare(dataclasses.replace(task, trial_size=task.image_size), small_cache, lambda what: None)
+    assert prepared.bench.dataset.images_NHWC.shape[1] == task.image_size
     entry = within[0]
-    columns, _ = recover_columns(bench, build_localizer(bench, entry.candidate.arch), warm, None)
+    here = start_trial(prepared, entry.candidate.arch).begin()
     kept = TrialResult.from_dict(results_at_deployment(run)[entry.candidate.name]["result"])
-    assert same_numbers(kept) == same_numbers(TrialResult(status=kept.status, **columns))
+    assert same_numbers(kept) == same_numbers(here)
 
 
 def test_the_two_sizes_are_correlated(measured: tuple[Run, Jobs]) -> None:
@@ -146,15 +147,19 @@ def test_an_interruption_loses_only_what_was_under_way(
     run = open_run(
         shutil.copytree(measured[0].folder.path, tmp_path / "run", ignore=shutil.ignore_patterns("fidelity"))
     )
-    stages: list[str] = []
 
-    def interrupt(what: str) -> None:
-        stages.append(what)
-        if sum("recover" in stage for stage in stages) == 3:
-            raise KeyboardInterrupt
+    class Stop(DeploymentWatcher):
+        """Interrupts in the third recover stage."""
+
+        num = 0
+
+        def on_stage(self, name: str, what: str) -> None:
+            self.num += what == "recover"
+            if self.num == 3:
+                raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        again(run, small_cache, on_stage=interrupt)
+        again(run, small_cache, watcher=Stop())
     assert len(results_at_deployment(run)) == 2
     assert fidelity_info(run).deployment.verdict == "too few to say"  # type: ignore[union-attr]
 
@@ -170,6 +175,29 @@ def test_a_worker_that_dies_twice_is_left_for_next_time(
     assert jobs == [("prepare", 0), (name, 0), (name, 0)]
     assert f"{name}: out of memory" in caplog.text
     assert not lost.exists()
+    for retries in (0, 3):
+        jobs = again(run, small_cache, fail=lambda job: "gone" if job.kind == "rung" else None, retries=retries)
+        assert jobs == [("prepare", 0), *[(name, 0)] * (1 + retries)]
+
+
+def test_a_watcher_is_told_what_is_on_file(measured: tuple[Run, Jobs], small_cache: Path, tmp_path: Path) -> None:
+    run = open_run(shutil.copytree(measured[0].folder.path, tmp_path / "run"))
+    lost = next((run.folder.path / "fidelity").glob("*.json"))
+    content = json.loads(lost.read_text())
+    lost.unlink()
+    told: list[tuple[str, ...]] = []
+
+    class Noting(DeploymentWatcher):
+        def on_ready(self, source: Deployments) -> None:
+            told.append(("ready", *(entry.candidate.name for entry in source.waiting)))
+
+        def on_result(self, source: Deployments, result: Entry) -> None:
+            assert lost.exists()
+            told.append(("result", result.candidate.name))
+            assert same_numbers(result.result) == same_numbers(TrialResult.from_dict(content["result"]))
+
+    again(run, small_cache, watcher=Noting())
+    assert told == [("ready", content["name"]), ("result", content["name"])]
 
 
 def test_after_the_minutes_nothing_is_started(measured: tuple[Run, Jobs], small_cache: Path, tmp_path: Path) -> None:
@@ -187,6 +215,7 @@ def test_after_the_minutes_nothing_is_started(measured: tuple[Run, Jobs], small_
         ({"rung": 3}, "the rungs of .* are 0 to 2, got 3"),
         ({"rung": -1}, "are 0 to 2, got -1"),
         ({"minutes": 0}, "minutes must be above 0, got 0"),
+        ({"retries": -1}, "retries must be at least 0, got -1"),
     ],
 )
 def test_bad_input_is_one_line(measured: tuple[Run, Jobs], small_cache: Path, arguments: Any, message: str) -> None:

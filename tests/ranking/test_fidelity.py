@@ -173,7 +173,7 @@ def plant(small_space: Space, tmp_path: Path) -> Callable[..., Run]:
                     results.append(TrialResult(status="ok", val_top1=value))
             candidate = Candidate(
                 number=number, name=f"t{number}", arch=ARCH, is_seed=False, params=1000 + number, macs=1,
-                gflops=1e-4 / (1 + number), over_budget=False,
+                gflops=1e-4 / (1 + number), costs=(), over_budget=False,
             )  # fmt: skip
             entries.append(Entry(candidate=candidate, results=results))
         return Run(folder=RunFolder(tmp_path, {"settings": settings.to_dict(), "id": "0" * 32}), entries=entries)
@@ -259,7 +259,15 @@ def test_of_the_papers_protocol_only_cost_is_compared(small_space: Space, tmp_pa
     run = Run(folder=RunFolder(tmp_path, {"settings": settings.to_dict(), "id": "0" * 32}), entries=[])
     for number in range(6):
         candidate = Candidate(
-            number=number, name="t", arch=ARCH, is_seed=False, params=number, macs=1, gflops=1, over_budget=False
+            number=number,
+            name="t",
+            arch=ARCH,
+            is_seed=False,
+            params=number,
+            macs=1,
+            gflops=1,
+            costs=(),
+            over_budget=False,
         )
         run.entries.append(Entry(candidate=candidate, results=[TrialResult(status="ok", val_top1=float(number))]))
     by_name = {c.a: c for c in fidelity_info(run).correlations}

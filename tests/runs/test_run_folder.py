@@ -103,6 +103,7 @@ def test_resume_also_begins(settings: SearchSettings, tmp_path: Path) -> None:
         ({"space_digest": "0", "space_name": "lstn"}, {}, "space name 'small', not 'lstn'"),
         ({"seed": 1}, {"seed": 1}, "seed 0, not 1"),
         ({"ladder": Ladder(epochs=(1, 2))}, {}, "ladder '2,6,18', not '1,2'"),
+        ({"objectives": ("accuracy", "params")}, {}, "objectives 'accuracy,gflops', not 'accuracy,params'"),
         ({"ladder": Ladder(eta=2)}, {}, "eta 3, not 2"),
     ],
     ids=lambda value: None if isinstance(value, dict) else value,
@@ -117,11 +118,30 @@ def test_other_settings_are_refused_and_the_first_is_named(
     assert (tmp_path / "manifest.json").read_bytes() == before
 
 
+def test_a_run_from_before_there_were_objectives_goes_on(settings: SearchSettings, tmp_path: Path) -> None:
+    folder = make_folder(tmp_path, settings)
+    old = {name: value for name, value in folder.manifest["settings"].items() if name != "objectives"}
+    folder.write_manifest(settings=old)
+    assert RunFolder.open(tmp_path).settings == settings
+    assert make_folder(tmp_path, settings, resume=True).manifest["settings"] == settings.to_dict()
+
+
 def test_data_may_have_moved(settings: SearchSettings, tmp_path: Path) -> None:
     task = Task(dataset="caltech101", data_dir="/old")
     make_folder(tmp_path, dataclasses.replace(settings, task=task))
     moved = dataclasses.replace(settings, task=dataclasses.replace(task, data_dir="/new"))
     assert make_folder(tmp_path, moved, resume=True).settings == moved
+
+
+def test_a_run_from_before_a_setting_goes_on_with_what_there_was(settings: SearchSettings, tmp_path: Path) -> None:
+    make_folder(tmp_path, settings)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    del manifest["settings"]["task"]["recover_loss"]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    assert RunFolder.open(tmp_path).settings == settings
+    other = dataclasses.replace(settings, task=dataclasses.replace(settings.task, recover_loss="corner"))
+    assert "was made with recover loss 'mse', not 'corner'" in refusal(tmp_path, other, resume=True)
+    assert make_folder(tmp_path, settings, resume=True).settings == settings
 
 
 def test_other_people_s_files_are_left_alone(settings: SearchSettings, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_spaces import SKIPS
+from tiny_spaces import SKIPS, with_warp
 from torch import nn
 
 from lstn_search.errors import ArchError, RunError
@@ -30,6 +30,7 @@ from lstn_search.shipping.proof import Proof, prove
 from lstn_search.spec.arch import Arch, Head, Layer
 from lstn_search.spec.cost import cost, fits
 from lstn_search.spec.space import load_space
+from lstn_search.spec.warp_families import WARP_FAMILIES
 
 SPACE = load_space("lstn")
 IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
@@ -54,7 +55,9 @@ ODD_ARCHS = [  # what no seed point and no point of the space has
     Arch(layers=(Layer(out_channels=3, kernel=3, padding=1, groups=3, max_pool=2),) * 3),
     SKIPS,
 ]
-ARCHS = [(arch, 64) for arch in [*SPACE.seeds.values(), *random_archs(30, 64)]] + [(arch, 96) for arch in ODD_ARCHS]
+WARPS = [with_warp(SPACE.seeds["light"], warp) for warp in WARP_FAMILIES]
+ARCHS = [(arch, 64) for arch in [*SPACE.seeds.values(), *random_archs(30, 64), *WARPS]]
+ARCHS += [(arch, 96) for arch in ODD_ARCHS]
 
 
 @torch.no_grad()
@@ -69,7 +72,7 @@ def trained(arch: Arch, image_size: int) -> Localizer:
         norm.bias.uniform_(-0.5, 0.5)
         norm.momentum = None  # statistics over all batches
     localizer.last.weight.normal_(0, 0.1)
-    localizer.last.bias.add_(0.1 * torch.randn(6))
+    localizer.last.bias.add_(0.1 * torch.randn_like(localizer.last.bias))
     for _ in range(4):
         localizer.train()(torch.randn(16, arch.in_channels, image_size, image_size))
     return localizer.eval()
@@ -130,7 +133,8 @@ def test_code_gives_what_the_module_gives(arch: Arch, image_size: int, tmp_path:
     x_BCHW = images(arch, image_size, image_size)
     with torch.no_grad():
         warped_BCHW, theta_B23 = SpatialTransformer(localizer)(x_BCHW)
-        assert theta_B23.std(dim=0).min() > 0
+        moving = [entry != "0" for entry in WARP_FAMILIES[arch.head.warp].entries]
+        assert (theta_B23.std(dim=0) > 0).flatten().tolist() == moving
         assert (transformer.theta(x_BCHW) - theta_B23).abs().max() <= 1e-6
         assert (transformer(x_BCHW) - warped_BCHW).abs().max() <= 1e-6
     assert sum(p.numel() for p in transformer.parameters()) == cost(arch, image_size).params
@@ -230,6 +234,13 @@ def test_lstn_stands_alone(exported: Exported) -> None:
     assert json.loads((folder / "arch.json").read_text()) == localizer.arch.to_dict()
     assert "classifier.pt" in (folder / "model.py").read_text()
     assert torch.load(folder / "classifier.pt", weights_only=True)["fc.weight"].dtype == torch.float32
+
+
+@pytest.mark.parametrize("arch", WARPS, ids=WARP_FAMILIES)
+def test_every_family_of_warps_stands_alone(arch: Arch, tmp_path: Path) -> None:
+    proof = write_model(tmp_path, trained(arch, 32), title="light", facts={}, **IMAGENET)
+    assert proof.max_theta_difference <= 1e-6
+    assert Arch.load(tmp_path / "arch.json") == arch
 
 
 def test_export_leaves_the_localizer_alone_and_replaces_what_was_there(copied: Path) -> None:

@@ -6,9 +6,11 @@ import subprocess
 import sys
 
 import pytest
+from tiny_spaces import with_warp
 
 from lstn_search.errors import ArchError
 from lstn_search.spec.arch import Arch, Head, Layer
+from lstn_search.spec.warp_families import DEFAULT_WARP, WARP_FAMILIES
 
 SMALL = Arch(layers=(Layer(out_channels=8, kernel=7, max_pool=2), Layer(out_channels=10, kernel=5, max_pool=2)))
 
@@ -120,6 +122,11 @@ def test_groups_must_divide_the_input_channels() -> None:
             '{"layers": [{"out_channels": 8, "kernel": 3}], "head": {"hidden": -1}}',
             "head: head hidden must be at least 0",
         ),
+        (
+            '{"layers": [{"out_channels": 8, "kernel": 3}], "head": {"warp": "afine"}}',
+            "head warp 'afine' is unknown; did",
+        ),
+        ('{"layers": [{"out_channels": 8, "kernel": 3}], "head": {"warp": []}}', r"head warp \[\] is unknown; known: "),
         ('{"layers": [{"out_channels": 8, "kernel": 3}], "version": 9}', "version 9 is not 1"),
     ],
 )
@@ -129,7 +136,18 @@ def test_json_with_a_mistake_names_its_place(text: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_canonical_json_spells_every_field_out() -> None:
+@pytest.mark.parametrize("warp", WARP_FAMILIES)
+def test_the_default_warp_is_left_out_so_that_digests_stay(warp: str) -> None:
+    arch = with_warp(SMALL, warp)
+    assert Arch.from_json(arch.to_json()) == arch
+    assert (arch.digest == SMALL.digest) == (warp == DEFAULT_WARP)
+    assert arch.to_dict()["head"].get("warp", DEFAULT_WARP) == warp
+    spelled_out = SMALL.to_dict()
+    spelled_out["head"]["warp"] = warp
+    assert Arch.from_dict(spelled_out) == arch
+
+
+def test_canonical_json_spells_every_other_field_out() -> None:
     data = json.loads(SMALL.to_json())
     assert set(data["layers"][0]) == {field.name for field in dataclasses.fields(Layer)} - {"skip"}
-    assert set(data["head"]) == {field.name for field in dataclasses.fields(Head)}
+    assert set(data["head"]) == {field.name for field in dataclasses.fields(Head)} - {"warp"}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import thop
 import torch
-from tiny_spaces import SKIPS
+from tiny_spaces import SKIPS, with_warp
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
@@ -21,6 +21,7 @@ from lstn_search.nets.localizer import Localizer, Residual
 from lstn_search.spec.arch import Arch, Head, Layer
 from lstn_search.spec.cost import cost, fits, transformer_cost
 from lstn_search.spec.space import load_space
+from lstn_search.spec.warp_families import WARP_FAMILIES
 
 SPACE = load_space("lstn")
 
@@ -179,8 +180,10 @@ def test_1000_random_architectures_cost_what_their_modules_cost() -> None:
         assert (found.params, found.macs, found.macs, found.flops, rows) == count_module(arch, image_size), arch
 
 
+@pytest.mark.parametrize("warp", WARP_FAMILIES)
 @pytest.mark.parametrize("arch", [*SPACE.seeds.values(), SKIPS], ids=[*SPACE.seeds, "skips"])
-def test_seed_points_and_skips_cost_what_their_modules_cost(arch: Arch) -> None:
+def test_seed_points_and_skips_cost_what_their_modules_cost(arch: Arch, warp: str) -> None:
+    arch = with_warp(arch, warp)
     found = cost(arch, 224)
     rows = [row.out_shape for row in found.layers]
     assert (found.params, found.macs, found.macs, found.flops, rows) == count_module(arch, 224)

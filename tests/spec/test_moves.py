@@ -96,6 +96,16 @@ def test_repair_meets_the_budget_at_both_sizes(gflops: float) -> None:
         assert found == choices or not within(LSTN.expand(choices)), "what fits stays as it is"
 
 
+def test_repair_takes_a_lighter_warp_where_nothing_else_is_cheap_enough() -> None:
+    space = SPACES["every warp"]
+    gflops, least = space.cheapest(32)
+    rng = random.Random(0)
+    for _ in range(20):
+        found = space.repair(space.sample(rng), lambda arch: cost(arch, 32).gflops <= gflops, rng)
+        assert found is not None
+        assert found["head.warp"] == least["head.warp"]
+
+
 def test_repair_makes_room_when_the_map_vanishes() -> None:
     space = tiny(units=[3], unit_stride=[1, 2], unit_kernel=[3], unit_max_pool=[1, 2], head_pool_to=[2])
     choices = space.walk(lambda name, values: False if name.endswith("padded") else max(values, key=str))
@@ -138,9 +148,9 @@ def test_cheapest_is_the_minimum_of_all(name: str, sizes: tuple[int, int | None]
 @pytest.mark.parametrize("units", [[0, 1, 2, 3, 4, 5], [5]], ids=str)
 def test_cheapest_of_the_whole_space_takes_less_than_a_second(units: list[int]) -> None:
     space = Space(name="lstn", values={**LSTN.values, "units": tuple(units)})
-    start = time.perf_counter()
+    start = time.process_time()
     gflops, _ = space.cheapest(224, 64)
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
     rng = random.Random(0)
     archs = [space.expand(space.sample(rng)) for _ in range(300)]
     assert gflops <= min(cost(arch, 224).gflops for arch in archs if fits(arch, 64) and fits(arch, 224))

@@ -1,15 +1,17 @@
 """Search spaces: choices to architectures and back."""
 
+import dataclasses
 import itertools
 import random
 import re
 
 import optuna
 import pytest
-from tiny_spaces import SPACES, every_choice, is_inside
+from tiny_spaces import SPACES, every_choice, is_inside, with_warp
 
 from lstn_search.spec.arch import Arch, Head, Layer
 from lstn_search.spec.space import load_space
+from lstn_search.spec.warp_families import DEFAULT_WARP, WARP_FAMILIES
 
 LSTN = load_space("lstn")
 
@@ -84,6 +86,19 @@ def test_which_seeds_are_inside(name: str, inside: bool) -> None:
 )
 def test_outside_the_space(arch: Arch) -> None:
     assert LSTN.encode(arch) is None
+
+
+@pytest.mark.parametrize("warp", WARP_FAMILIES)
+def test_a_warp_is_a_choice_only_where_the_space_lists_it(warp: str) -> None:
+    arch = with_warp(LSTN.seeds["light"], warp)
+    choices = LSTN.encode(arch)
+    assert (choices is not None) == (warp == DEFAULT_WARP)
+    assert choices is None or "head.warp" not in choices
+    listing = dataclasses.replace(LSTN, values={**LSTN.values, "head.warp": tuple(WARP_FAMILIES)})
+    choices = listing.encode(arch)
+    assert choices is not None
+    assert choices["head.warp"] == warp
+    assert listing.count() == LSTN.count() * len(WARP_FAMILIES)
 
 
 def test_optuna_can_walk_a_space() -> None:

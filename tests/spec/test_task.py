@@ -25,7 +25,7 @@ from lstn_search.spec.task import FULL_SCHEDULE, Task
         ({"localizer_lr_scale": "a lot"}, "localizer lr scale must be a number above 0, got 'a lot'"),
         ({"protocol": "papr"}, "unknown protocol 'papr'; did you mean 'paper'?"),
         ({"view": "afine"}, "unknown view 'afine'; did you mean 'affine'?"),
-        ({"view_strength": 3.0}, "view strength 3.0 is out of range"),
+        ({"view_strength": 3.0}, "view strength must be a number above 0 and up to 2, got 3.0"),
         ({"dataset": "glyfs"}, "unknown dataset 'glyfs'; did you mean 'glyphs'?"),
     ],
 )
@@ -66,22 +66,22 @@ def test_the_full_schedule_is_longer_than_that_of_a_search() -> None:
 
 def test_a_key_changes_with_what_it_names_and_with_nothing_else() -> None:
     task = Task(dataset="glyphs")
-    key = task.key("seed", "lr", fingerprint="abc")
-    assert dataclasses.replace(task, epochs=99).key("seed", "lr", fingerprint="abc") == key
-    assert task.key("lr", "seed", fingerprint="abc") == key
+    key = task.key("warm", fingerprint="abc", device="cpu")
+    assert dataclasses.replace(task, epochs=99).key("warm", device="cpu", fingerprint="abc") == key
     others = [
-        dataclasses.replace(task, seed=1).key("seed", "lr", fingerprint="abc"),
-        task.key("seed", "lr", fingerprint="abd"),
-        task.key("seed", fingerprint="abc"),
+        dataclasses.replace(task, seed=1).key("warm", fingerprint="abc", device="cpu"),
+        task.key("warm", fingerprint="abd", device="cpu"),
+        task.key("warm", fingerprint="abc"),
+        task.key("reference", fingerprint="abc", device="cpu"),
     ]
-    assert len({key, *others}) == 4
+    assert len({key, *others}) == 5
 
 
 def test_a_key_is_the_same_in_every_process_and_needs_no_torch() -> None:
     code = (
         "import sys; from lstn_search.spec.task import Task;"
-        "print(Task(dataset='glyphs').key('lr', 'view', x=[1.5, None]));"
+        "print(Task(dataset='glyphs').key('run', x=[1.5, None]));"
         "assert 'torch' not in sys.modules"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.strip() == Task(dataset="glyphs").key("lr", "view", x=[1.5, None])
+    assert run.stdout.strip() == Task(dataset="glyphs").key("run", x=[1.5, None])

@@ -1,21 +1,24 @@
 """Kills, cut writes, full disks and Ctrl-C: what was finished stays, and the search goes on.
 
-Real processes and a real study, and real training but where a test says so. `make chaos` is the long version.
+Real processes and a real study; training is made up (chaos_jobs.py) where it is not the point. `make chaos` is the long
+version, and all real.
 """
 
 import contextlib
 import csv
+import dataclasses
+import math
 import os
 import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import chaos
 import chaos_jobs
 import pytest
 import sqlalchemy
@@ -26,7 +29,7 @@ from lstn_search.errors import RunError
 from lstn_search.jobs.base import WorkerSetup
 from lstn_search.jobs.local import LocalEngine
 from lstn_search.jobs.work import climb
-from lstn_search.runs.folder import RunFolder, checkpoint_file
+from lstn_search.runs.folder import checkpoint_file
 from lstn_search.runs.run import Run, open_run
 from lstn_search.spec.ladder import Ladder
 from lstn_search.spec.results import TrialResult
@@ -34,16 +37,21 @@ from lstn_search.spec.space import load_space
 from lstn_search.spec.task import Task
 from lstn_search.study.search import search
 from lstn_search.study.study import Study
+from lstn_search.train.prepared import Prepared
 from lstn_search.train.warm import Warm
 from lstn_search.train.workbench import Workbench
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
-import chaos
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
 
 TRIALS = 3
 LADDER = Ladder(epochs=(1, 2))
+MADE_UP = chaos.ROOT / "tests" / "chaos_search.py"
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine the end of an orphan takes as long as it takes."""
+    monkeypatch.setattr(chaos, "ORPHAN_SECONDS", math.inf)
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +64,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def scene(folder: Path) -> chaos.Scene:
-    """A search with one worker."""
+    """A search with one worker, and real training."""
     return chaos.Scene(folder=folder, workers=1, trials=TRIALS)
 
 
@@ -65,16 +73,32 @@ def undisturbed(scene: chaos.Scene) -> Path:
     """The folder of a search that nobody killed."""
     out = scene.folder / "undisturbed one"
     victim = scene.start(out)
-    assert victim.ended_within(120), victim.output
+    assert victim.ended_within(None), victim.output
     assert victim.process.returncode == 0, victim.output
     return out
+
+
+@pytest.fixture(scope="module")
+def pretence(folder: Path) -> chaos.Scene:
+    """The same with made-up training."""
+    return chaos.Scene(folder=folder, workers=1, trials=TRIALS, program=MADE_UP)
+
+
+@pytest.fixture(scope="module")
+def pretended(pretence: chaos.Scene) -> tuple[Path, float]:
+    """The folder of such a search that nobody killed, and how many seconds it took on this machine today."""
+    out, start = pretence.folder / "pretended", time.monotonic()
+    victim = pretence.start(out)
+    assert victim.ended_within(None)
+    assert victim.process.returncode == 0, victim.output
+    return out, time.monotonic() - start
 
 
 def finish(scene: chaos.Scene, out: Path) -> None:
     """Resume a search and see that it gets to its end and is complete."""
     before = dict(chaos.recorded(out))
     victim = scene.start(out)
-    assert victim.ended_within(120), victim.output
+    assert victim.ended_within(None), victim.output
     assert victim.process.returncode == 0, victim.output
     tally = chaos.Tally()
     results = chaos.inspect(out, before, Counter(victim.finished_rungs), tally)
@@ -88,9 +112,11 @@ def table(out: Path) -> list[dict[str, str]]:
         return [{k: v for k, v in row.items() if "seconds" not in k} for row in csv.DictReader(file)]
 
 
-def test_nothing_is_lost_when_drivers_and_workers_are_killed_at_random_instants(folder: Path) -> None:
-    tally = chaos.Tally()
-    chaos.run(chaos.Scene(folder=folder), kills=4, seed=1, seconds=8.0, tally=tally)
+def test_nothing_is_lost_when_drivers_and_workers_are_killed_at_random_instants(
+    folder: Path, pretended: tuple[Path, float]
+) -> None:
+    tally, (_, seconds) = chaos.Tally(), pretended
+    chaos.run(chaos.Scene(folder=folder, program=MADE_UP), kills=4, seed=1, seconds=seconds, tally=tally)
     assert tally.kills == 4
     assert tally.results > chaos.TRIALS + len(chaos.SEED_POINTS)  # some have climbed
     assert tally.incidents == []
@@ -99,7 +125,7 @@ def test_nothing_is_lost_when_drivers_and_workers_are_killed_at_random_instants(
 def test_a_search_that_was_killed_ends_as_one_that_was_not(scene: chaos.Scene, undisturbed: Path) -> None:
     """With one worker, digit for digit."""
     out = scene.folder / "killed"
-    for num_rungs in (0, 2, 1, 4):
+    for num_rungs in (0, 4):
         victim = scene.start(out)
         while not (out / "manifest.json").exists():
             time.sleep(0.01)
@@ -117,21 +143,27 @@ def test_a_search_that_was_killed_ends_as_one_that_was_not(scene: chaos.Scene, u
 
 
 @pytest.mark.parametrize("seconds", [0.05, 1.0])
-def test_ctrl_c_twice(scene: chaos.Scene, undisturbed: Path, seconds: float) -> None:
-    """At once, and while the tables are being written."""
-    out = scene.folder / f"ctrl-c {seconds}"
-    victim = scene.start(out)
+def test_ctrl_c_twice(
+    pretence: chaos.Scene, pretended: tuple[Path, float], monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """At once, and while the tables are being written; the job under way would never have ended."""
+    out = pretence.folder / f"ctrl-c {seconds}"
+    monkeypatch.setenv(chaos_jobs.HANGS, chaos.SEED_POINTS[2])
+    victim = pretence.start(out)
     victim.wait_for_rungs(2)
+    assert len(victim.workers) == 1
     for _ in range(2):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(victim.process.pid, signal.SIGINT)
         time.sleep(seconds)
-    assert victim.ended_within(20)
+    assert victim.ended_within(None)
     assert victim.process.returncode == 130
     assert "Traceback" not in victim.output
     assert victim.orphans() == {}
-    assert [entry.candidate.name for entry in open_run(out).entries][:1] == ["stn"]
-    finish(scene, out)
+    assert [entry.candidate.name for entry in open_run(out).entries] == list(chaos.SEED_POINTS[:2])
+    monkeypatch.delenv(chaos_jobs.HANGS)
+    finish(pretence, out)
+    assert table(out) == table(pretended[0])
 
 
 # -- the disk ----------------------------------------------------------------------------------------------------------
@@ -150,25 +182,25 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_is_one_line_and_the_search_goes_on_when_there_is_room(
-    scene: chaos.Scene, undisturbed: Path, disk: Path
+    pretence: chaos.Scene, pretended: tuple[Path, float], disk: Path
 ) -> None:
     out = disk / "run"
-    victim = chaos.Victim(scene.command(out), scene.folder / "full disk.log")
+    victim = chaos.Victim(pretence.command(out), pretence.folder / "full disk.log")
     victim.wait_for_rungs(2)
     with contextlib.suppress(OSError), (disk / "something else").open("wb", buffering=0) as file:
         while True:
             file.write(bytes(4096))
-    assert victim.ended_within(60)
+    assert victim.ended_within(None)
     assert victim.process.returncode == 2, victim.output
     assert "Traceback" not in victim.output
     (line,) = [line for line in victim.output.splitlines() if line.startswith("error: ")]
     assert "make room" in line
     assert victim.orphans() == {}
     (disk / "something else").unlink()
-    victim = chaos.Victim(scene.command(out), scene.folder / "full disk.log")
-    assert victim.ended_within(120)
+    victim = chaos.Victim(pretence.command(out), pretence.folder / "full disk.log")
+    assert victim.ended_within(None)
     assert victim.process.returncode == 0, victim.output
-    assert table(out) == table(undisturbed)
+    assert table(out) == table(pretended[0])
 
 
 @pytest.mark.parametrize("when", ["the journal is half written", "the study is half written"])
@@ -209,7 +241,7 @@ def climbed(bench: Workbench, warm: Warm, tmp_path_factory: pytest.TempPathFacto
     """A folder with the checkpoint of rung 1, and what rung 2 comes to."""
     place = tmp_path_factory.mktemp("climbed")
     for rung in range(3):
-        result = climb(bench, warm, ARCH, LADDER, rung, place, lambda stage: None)
+        result = climb(Prepared(bench, warm), ARCH, LADDER, rung, place, lambda stage: None)
     checkpoint_file(place, ARCH, 0).unlink()
     checkpoint_file(place, ARCH, 2).unlink()
     return place, result
@@ -226,7 +258,7 @@ def test_a_checkpoint_that_is_lost_or_torn_costs_time_and_no_result(
     file.unlink()
     if damage == "torn":
         file.write_bytes(content[: len(content) // 2])
-    again = climb(bench, warm, ARCH, LADDER, 2, tmp_path, lambda stage: None)
+    again = climb(Prepared(bench, warm), ARCH, LADDER, 2, tmp_path, lambda stage: None)
     assert same_numbers(again) == same_numbers(expected)
     assert again.epochs == 2
 
@@ -238,6 +270,7 @@ class Killed(BaseException):
 def test_killed_before_any_of_its_transactions_a_search_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
     """With made-up results: killed before transaction 1, 2, 3, ..., one after the other in a search of its own."""
     space = load_space(write_space(tmp_path))
+    space = dataclasses.replace(space, seeds={"good": space.seeds["good"]})
     settings = make_settings(space, sampler="random")
     left = 10**9
 
@@ -281,10 +314,8 @@ def search_with_deaths(out: Path, deaths: str, monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv(chaos_jobs.DEATHS, deaths)
     space = load_space(write_space(out.parent))
 
-    def make_engine(run_folder: RunFolder) -> LocalEngine:
-        setup = WorkerSetup(
-            task=run_folder.settings.task, ladder=LADDER, folder=run_folder.path.resolve(), cache_dir=out.parent
-        )
+    def make_engine(task: Task, ladder: Ladder, folder: Path) -> LocalEngine:
+        setup = WorkerSetup(task=task, ladder=ladder, folder=folder.resolve(), cache_dir=out.parent)
         return LocalEngine(setup, 2, chaos_jobs.run_job)
 
     task = Task(dataset="glyphs", image_size=48, trial_size=24, device="cpu")  # "auto" would import torch to look

@@ -14,13 +14,14 @@ import pytest
 from small_search import BUDGET_GFLOPS, InlineEngine
 
 from lstn_search.errors import SettingError
+from lstn_search.jobs.loop import Watchers
 from lstn_search.runs.entries import Entry
 from lstn_search.runs.folder import RunFolder
 from lstn_search.runs.run import Run, open_run
 from lstn_search.spec.results import References, TrialResult
 from lstn_search.spec.space import Space
-from lstn_search.study.logs import MAX_METRICS, MLflowLog, TensorBoardLog, Watchers, make_logs, record_of
-from lstn_search.study.search import search
+from lstn_search.study.logs import MAX_METRICS, MLflowLog, TensorBoardLog, make_logs, record_of
+from lstn_search.study.search import Search, SearchWatcher, search
 
 ROOT = Path(__file__).resolve().parents[2]
 Metrics = dict[str, list[tuple[int, float]]]
@@ -93,9 +94,15 @@ def assert_same(read: dict[str, Metrics], run: Run) -> None:
             assert [v for _, v in read[name][metric]] == pytest.approx([v for _, v in rows], rel=1e-6), (name, metric)
 
 
+def source_of(run: Run) -> Search:
+    """All that a log asks of a search: what it has trained."""
+    source = Search.__new__(Search)
+    source.run = run
+    return source
+
+
 def log(run: Run, space: Space, *names: str) -> None:
-    with Watchers(*make_logs(names, space)) as watchers:
-        watchers.on_ready(run)
+    Watchers(*make_logs(names, space)).on_ready(source_of(run))
 
 
 @pytest.fixture(scope="module")
@@ -149,22 +156,20 @@ def test_a_search_logs_its_rungs_and_goes_on_where_it_stopped(
 ) -> None:
     """Interrupted in its middle, with both logs; gone on with both: each rung is there once."""
 
-    class Stop:
+    class Stop(SearchWatcher):
         """Interrupts the search after a few rungs."""
 
         num = 0
 
-        def on_stage(self, name: str, what: str) -> None: ...
-        def on_end(self, name: str) -> None: ...
-        def on_ready(self, run: Run) -> None: ...
-        def on_rung(self, run: Run, entry: Entry) -> None:
+        def on_result(self, source: Search, result: Entry) -> None:
             self.num += 1
             if self.num == 5:
                 raise KeyboardInterrupt
 
     out, settings = tmp_path / "run", small_run.folder.settings
     names = ("tensorboard", "mlflow")
-    with pytest.raises(KeyboardInterrupt), Watchers(Stop(), *make_logs(names, small_space)) as watchers:
+    watchers = Watchers(Stop(), *make_logs(names, small_space))
+    with pytest.raises(KeyboardInterrupt):
         search(small_space, settings, out, InlineEngine.make(small_cache), trials=1, watcher=watchers)
     stopped = open_run(out)
     num_rungs = sum(len(entry.results) for entry in stopped.entries)
@@ -172,10 +177,8 @@ def test_a_search_logs_its_rungs_and_goes_on_where_it_stopped(
     assert (
         sum(len(m["rung/accuracy"]) for m in read_tensorboard(out).values()) == num_rungs - 1 + 2 * 3
     )  # the references
-    with Watchers(*make_logs(names, small_space)) as watchers:
-        run = search(
-            small_space, settings, out, InlineEngine.make(small_cache), trials=1, resume=True, watcher=watchers
-        )
+    watchers = Watchers(*make_logs(names, small_space))
+    run = search(small_space, settings, out, InlineEngine.make(small_cache), trials=1, resume=True, watcher=watchers)
     assert sum(len(entry.results) for entry in run.entries) > num_rungs
     for read in READERS.values():
         assert_same(read(out), run)
@@ -194,7 +197,7 @@ def test_a_rung_torn_by_a_crash_is_made_whole(
     logs = make_logs([tool], small_space)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(step, crash)
-        logs[0].on_ready(elsewhere)
+        logs[0].on_ready(source_of(elsewhere))
     log(elsewhere, small_space, tool)
     assert_same(READERS[tool](elsewhere.folder.path), elsewhere)
 
@@ -282,9 +285,10 @@ def test_a_search_outlives_its_log(
     elsewhere: Run, small_space: Space, tool: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (elsewhere.folder.path / ("mlflow.db" if tool == "mlflow" else "tensorboard")).write_text("in the way" * 1000)
-    with Watchers(*make_logs([tool], small_space)) as watchers:
-        watchers.on_ready(elsewhere)
-        watchers.on_rung(elsewhere, elsewhere.entries[0])
+    (watcher,) = make_logs([tool], small_space)
+    watcher.on_ready(source_of(elsewhere))
+    watcher.on_result(source_of(elsewhere), elsewhere.entries[0])
+    watcher.on_finish(source_of(elsewhere))
     warning = capsys.readouterr().err
     assert warning.count("warning: ") == 1
     assert "cannot be written" in warning and "the search goes on without it" in warning

@@ -16,12 +16,14 @@ import torch
 from small_search import BUDGET_GFLOPS
 
 from lstn_search.errors import CheckpointError, RunError
+from lstn_search.runs.checkpoints import load_localizer
 from lstn_search.runs.folder import RunFolder, checkpoint_file
 from lstn_search.runs.run import Run, open_run
+from lstn_search.shipping.export import write_export
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost
 from lstn_search.spec.results import References
-from lstn_search.study.outputs import COLUMNS, load_localizer, write_export, write_outputs
+from lstn_search.study.outputs import COLUMNS, write_outputs
 
 
 @pytest.fixture(scope="module")

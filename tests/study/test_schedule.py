@@ -28,7 +28,7 @@ class World:
     def facts(self, number: int) -> dict[str, object]:
         is_seed = number < self.num_seeds
         gflops = random.Random(f"{self.seed} {number}").uniform(0.001, 0.03) + (0.1 if number == 0 else 0.0)
-        return {"gflops": gflops, "is_seed": is_seed, "on_offer": number != 0}
+        return {"costs": (gflops,), "is_seed": is_seed, "on_offer": number != 0}
 
     def result(self, number: int, rung: int) -> tuple[float | None, bool]:
         rng = random.Random(f"{self.seed} {number} {rung}")
@@ -101,9 +101,8 @@ def climbed(search: Search) -> dict[int, list[int]]:
 
 
 def final_front(schedule: Schedule) -> list[int]:
-    """By pareto.front, which the schedule does not use."""
     offered = [r for r in schedule.runners.values() if r.on_offer and r.alive and r.next_rung > 1]
-    return [offered[i].number for i in pareto.front([(r.scores[-1], r.gflops) for r in offered])]
+    return [offered[i].number for i in pareto.front([(r.scores[-1], *r.costs) for r in offered])]
 
 
 ALL = [(seed, workers) for seed in range(8) for workers in (1, 2, 7, 100)]
@@ -177,7 +176,7 @@ def test_what_climbs_is_in_the_top_half_of_its_rung_at_that_moment(workers: int)
         score, alive = world.result(number, rung)
         schedule.finish(number, score, alive=alive)
         if score is not None and number >= world.num_seeds:
-            results[rung].append(Standing(number=number, score=score, gflops=runner.gflops, may_climb=alive))
+            results[rung].append(Standing(number=number, score=score, costs=runner.costs, may_climb=alive))
     assert num_climbs > 150
 
 
@@ -240,7 +239,7 @@ def test_a_search_can_be_made_longer() -> None:
 
 def test_a_single_architecture_climbs_to_the_top() -> None:
     schedule = Schedule(LADDER)
-    schedule.start(0, gflops=0.01)
+    schedule.start(0, costs=(0.01,))
     rungs = []
     for rung in range(TOP + 1):
         schedule.finish(0, 50.0 + rung)
@@ -251,7 +250,7 @@ def test_a_single_architecture_climbs_to_the_top() -> None:
 def test_where_the_first_to_climb_dies_the_second_best_makes_the_front() -> None:
     schedule = Schedule(LADDER)
     for number, score in enumerate((50.0, 60.0)):
-        schedule.start(number, gflops=0.01)
+        schedule.start(number, costs=(0.01,))
         schedule.finish(number, score)
     assert schedule.next(may_propose=False) == Step(kind="climb", number=1, rung=1)
     assert schedule.next(may_propose=False) is None
@@ -263,7 +262,7 @@ def test_failures_in_a_row_end_quietly() -> None:
     schedule = Schedule(LADDER)
     for number in range(5):
         assert schedule.next(may_propose=True) == Step(kind="propose")
-        schedule.start(number, gflops=0.01)
+        schedule.start(number, costs=(0.01,))
         schedule.finish(number, None)
     assert schedule.next(may_propose=False) is None
     assert schedule.num_in_flight == 0
@@ -271,7 +270,7 @@ def test_failures_in_a_row_end_quietly() -> None:
 
 def test_a_score_that_is_no_number_counts_as_dead() -> None:
     schedule = Schedule(LADDER)
-    schedule.start(0, gflops=0.01, is_seed=True)
+    schedule.start(0, costs=(0.01,), is_seed=True)
     schedule.finish(0, float("nan"))
     assert schedule.next(may_propose=False) is None
     assert not schedule.runners[0].alive
@@ -279,6 +278,6 @@ def test_a_score_that_is_no_number_counts_as_dead() -> None:
 
 def test_a_ladder_of_one_rung_ends_with_the_last_proposal() -> None:
     schedule = Schedule(Ladder(epochs=()))
-    schedule.start(0, gflops=0.01)
+    schedule.start(0, costs=(0.01,))
     schedule.finish(0, 60.0)
     assert schedule.next(may_propose=False) is None

@@ -24,15 +24,15 @@ from lstn_search.runs.folder import checkpoint_file
 from lstn_search.runs.run import Run, front_of, open_run
 from lstn_search.spec.results import References, TrialResult
 from lstn_search.spec.space import Space
-from lstn_search.study.search import search
+from lstn_search.study.search import Search, SearchWatcher, search
 
 ROOT = Path(__file__).resolve().parents[2]
-Search = Callable[..., Run]
+SearchAgain = Callable[..., Run]
 COMPLETE = {"manifest.json", "study.db", "trials.csv", "pareto.csv", "pareto.json", "pareto.png", "best", "checkpoints"}
 
 
 @pytest.fixture
-def search_again(small_run: Run, small_space: Space, small_cache: Path) -> Search:
+def search_again(small_run: Run, small_space: Space, small_cache: Path) -> SearchAgain:
     """The session's search, with changes."""
 
     def run(out: Path, *, cache_dir: Path = small_cache, task: dict[str, Any] | None = None, **changes: Any) -> Run:
@@ -46,7 +46,7 @@ def search_again(small_run: Run, small_space: Space, small_cache: Path) -> Searc
     return run
 
 
-class Recorder:
+class Recorder(SearchWatcher):
     """A watcher that writes down what it is told, and interrupts the search where it is told to."""
 
     def __init__(self, interrupt_at: Callable[["Recorder"], bool] = lambda recorder: False) -> None:
@@ -63,11 +63,11 @@ class Recorder:
     def on_end(self, name: str) -> None:
         self.stages.append(f"{name} ended")
 
-    def on_ready(self, run: Run) -> None:
+    def on_ready(self, source: Search) -> None:
         self.stages.append("ready")
 
-    def on_rung(self, run: Run, entry: Entry) -> None:
-        self.rungs.append((entry.candidate.name, len(entry.results) - 1))
+    def on_result(self, source: Search, result: Entry) -> None:
+        self.rungs.append((result.candidate.name, len(result.results) - 1))
 
 
 def proposals(run: Run) -> list[tuple[str, str]]:
@@ -194,7 +194,7 @@ def test_a_run_is_read_as_it_was_written(small_run: Run) -> None:
 
 
 def test_interrupted_and_resumed_it_ends_in_the_same_results(
-    small_run: Run, search_again: Search, tmp_path: Path
+    small_run: Run, search_again: SearchAgain, tmp_path: Path
 ) -> None:
     out = tmp_path / "run"
     for where, num_trained in (
@@ -214,7 +214,7 @@ def test_interrupted_and_resumed_it_ends_in_the_same_results(
 
 
 def test_a_finished_run_goes_on_for_longer_and_tells_its_stages(
-    small_run: Run, search_again: Search, tmp_path: Path
+    small_run: Run, search_again: SearchAgain, tmp_path: Path
 ) -> None:
     out, recorder = shutil.copytree(small_run.folder.path, tmp_path / "run"), Recorder()
     longer = search_again(out, trials=NUM_TRIALS + 1, resume=True, watcher=recorder)
@@ -227,7 +227,7 @@ def test_a_finished_run_goes_on_for_longer_and_tells_its_stages(
     assert recorder.stages[-1] == "finish: writing tables, picture and best architecture"
 
 
-def test_interrupted_while_the_data_is_read(search_again: Search, tmp_path: Path) -> None:
+def test_interrupted_while_the_data_is_read(search_again: SearchAgain, tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         search_again(tmp_path / "run", watcher=Recorder(lambda recorder: recorder.stages == ["prepare: data"]))
     with pytest.raises(RunError, match="ended before its first trial; run the same search with --resume"):
@@ -235,7 +235,7 @@ def test_interrupted_while_the_data_is_read(search_again: Search, tmp_path: Path
     assert search_again(tmp_path / "run", minutes=1e-6, resume=True).entries == []
 
 
-def test_minutes_start_no_further_trial(search_again: Search, tmp_path: Path) -> None:
+def test_minutes_start_no_further_trial(search_again: SearchAgain, tmp_path: Path) -> None:
     run = search_again(tmp_path / "run", minutes=1e-6)
     assert run.entries == []
     assert files(tmp_path / "run") == COMPLETE - {"best", "checkpoints"} | {".lock"}
@@ -260,7 +260,7 @@ def test_minutes_start_no_further_trial(search_again: Search, tmp_path: Path) ->
     ids=["no trials", "no time", "NaN time", "budget", "backbone", "folder", "device"],
 )
 def test_a_search_that_cannot_begin_leaves_no_folder(
-    search_again: Search, tmp_path: Path, changes: dict[str, Any], error: type[LstnError], message: str
+    search_again: SearchAgain, tmp_path: Path, changes: dict[str, Any], error: type[LstnError], message: str
 ) -> None:
     with pytest.raises(error) as caught:
         search_again(tmp_path / "run", **changes)
@@ -269,14 +269,14 @@ def test_a_search_that_cannot_begin_leaves_no_folder(
     assert files(tmp_path) == set()
 
 
-def test_an_unknown_backbone_is_refused_before_images_are_decoded(search_again: Search, tmp_path: Path) -> None:
+def test_an_unknown_backbone_is_refused_before_images_are_decoded(search_again: SearchAgain, tmp_path: Path) -> None:
     with pytest.raises(RunError, match=r"test_resnte.*did you mean 'test_resnet'"):
         search_again(tmp_path / "run", task={"backbone": "test_resnte"}, cache_dir=tmp_path / "cache")
     assert not (tmp_path / "cache").exists()
 
 
 def test_other_images_are_another_run(
-    small_run: Run, search_again: Search, small_dataset: Path, small_space: Space, tmp_path: Path
+    small_run: Run, search_again: SearchAgain, small_dataset: Path, small_space: Space, tmp_path: Path
 ) -> None:
     """Where they lie does not matter, only what they are."""
     images = shutil.copytree(small_dataset, tmp_path / "images")
@@ -301,7 +301,9 @@ def files_no_larger_than(num_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_full_disk_is_one_line_and_the_search_can_go_on(search_again: Search, small_run: Run, tmp_path: Path) -> None:
+def test_a_full_disk_is_one_line_and_the_search_can_go_on(
+    search_again: SearchAgain, small_run: Run, tmp_path: Path
+) -> None:
     out = tmp_path / "run"
     for num_bytes, name in ((1_000, "manifest.json"), (50_000, "study.db"), (150_000, ".pt")):
         with files_no_larger_than(num_bytes), pytest.raises(LstnError) as error:
@@ -316,7 +318,7 @@ def test_a_full_disk_is_one_line_and_the_search_can_go_on(search_again: Search, 
 
 
 def test_ctrl_c_and_kill_9_lose_nothing(
-    small_run: Run, search_again: Search, small_dataset: Path, small_cache: Path, tmp_path: Path
+    small_run: Run, search_again: SearchAgain, small_dataset: Path, small_cache: Path, tmp_path: Path
 ) -> None:
     task, out = small_run.folder.settings.task, tmp_path / "run"
     command = [

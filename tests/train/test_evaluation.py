@@ -7,19 +7,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_training import ARCH, IMAGES, same_numbers
+from small_training import ARCH, IMAGES, run_trial, same_numbers
 
 from lstn_search.errors import RunError
 from lstn_search.nets.transformer import TransformedClassifier
+from lstn_search.shipping.export import write_evaluation
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost
 from lstn_search.spec.results import References
-from lstn_search.train.evaluation import Evaluation, Report, evaluate, write_evaluation
-from lstn_search.train.trial import run_trial
+from lstn_search.train.evaluation import EvalReport, Evaluation, evaluate
+from lstn_search.train.prepared import Prepared
 from lstn_search.train.warm import Warm
 from lstn_search.train.workbench import Batch, Workbench
 
-Evaluated = tuple[Report, TransformedClassifier]
+Evaluated = tuple[EvalReport, TransformedClassifier]
 
 
 def quiet(stage: str) -> None:
@@ -28,7 +29,7 @@ def quiet(stage: str) -> None:
 
 @pytest.fixture(scope="module")
 def evaluated(bench: Workbench, warm: Warm, small_cache: Path) -> Evaluated:
-    report, model = evaluate(bench, warm, ARCH, name="dots", cache_dir=small_cache, on_stage=quiet)
+    report, model = evaluate(Prepared(bench, warm), ARCH, name="dots", cache_dir=small_cache, on_stage=quiet)
     assert model is not None
     return report, model
 
@@ -72,9 +73,9 @@ def test_the_second_time_nothing_is_trained(
     bench: Workbench, warm: Warm, small_cache: Path, evaluated: Evaluated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "lstn_search.train.evaluation.run_reference", lambda *args, **options: pytest.fail("trained again")
+        "lstn_search.train.evaluation.start_trial", lambda *args, **options: pytest.fail("trained again")
     )
-    report, model = evaluate(bench, warm, None, name="none", cache_dir=small_cache, on_stage=quiet)
+    report, model = evaluate(Prepared(bench, warm), None, name="none", cache_dir=small_cache, on_stage=quiet)
     assert model is None and report.arch is None
     assert (report.control, report.oracle) == (evaluated[0].control, evaluated[0].oracle)
 
@@ -96,13 +97,13 @@ def test_a_trial_never_sees_a_test_image(
         set(part.tolist()) for part in (bench.dataset.train_I, bench.dataset.val_I, bench.dataset.test_I)
     )
     assert seen == train | val
-    evaluate(short, warm, None, name="none", cache_dir=tmp_path, on_stage=quiet)
+    evaluate(Prepared(short, warm), None, name="none", cache_dir=tmp_path, on_stage=quiet)
     assert seen == train | val | test
 
 
 def test_a_failure_has_no_test_scores(bench: Workbench, warm: Warm, small_cache: Path) -> None:
     absurd = Workbench(dataclasses.replace(bench.task, recover_lr=1e30), cache_dir=small_cache, progress=False)
-    report, model = evaluate(absurd, warm, ARCH, name="dots", cache_dir=small_cache, on_stage=quiet)
+    report, model = evaluate(Prepared(absurd, warm), ARCH, name="dots", cache_dir=small_cache, on_stage=quiet)
     assert report.arch
     assert model is None
     assert (report.arch.result.status, report.arch.test, report.arch.test_clean) == ("failed", None, None)
@@ -111,7 +112,7 @@ def test_a_failure_has_no_test_scores(bench: Workbench, warm: Warm, small_cache:
 
 def test_without_a_view_there_is_no_oracle(bench: Workbench, warm: Warm, small_cache: Path, tmp_path: Path) -> None:
     upright = Workbench(dataclasses.replace(bench.task, view="none", epochs=1), cache_dir=small_cache, progress=False)
-    report, _ = evaluate(upright, warm, None, name="none", cache_dir=tmp_path, on_stage=quiet)
+    report, _ = evaluate(Prepared(upright, warm), None, name="none", cache_dir=tmp_path, on_stage=quiet)
     assert report.oracle is None
     assert report.control.test == report.control.test_clean
 

@@ -7,7 +7,8 @@ import statistics
 import pytest
 import torch
 
-from lstn_search.data.views import View, invert
+from lstn_search.data.views import View
+from lstn_search.nets.warps import invert
 from lstn_search.train.health import examine
 
 

@@ -12,10 +12,11 @@ import torch
 from small_training import ARCH, state_of
 from torch import nn
 
-from lstn_search.data.views import invert
 from lstn_search.nets.transformer import warp
+from lstn_search.nets.warps import invert
+from lstn_search.train.averaging import DECAY
 from lstn_search.train.health import examine
-from lstn_search.train.joint import AVERAGE_DECAY, JointTraining
+from lstn_search.train.joint import JointTraining
 from lstn_search.train.recovery import Diverged
 from lstn_search.train.trial import build_localizer
 from lstn_search.train.warm import Warm
@@ -58,7 +59,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 def test_the_rate_is_constant_after_a_warm_up_and_lower_for_the_localizer(
     bench: Workbench, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lstn_search.train.joint.WARMUP_STEPS", 12)
+    monkeypatch.setattr("lstn_search.train.averaging.WARMUP_STEPS", 12)
     training = start()
     diary = Diary().keep(training)
     for _ in range(2):
@@ -88,7 +89,7 @@ def test_what_is_evaluated_is_the_moving_average_of_weights_and_buffers(bench: W
     average = {name: tensor.double() for name, tensor in diary.states[0].items()}
     for state in diary.states[1:]:
         for name, tensor in state.items():
-            average[name] = AVERAGE_DECAY * average[name] + (1 - AVERAGE_DECAY) * tensor.double()
+            average[name] = DECAY * average[name] + (1 - DECAY) * tensor.double()
     evaluated = state_of(training.evaluated)
     assert any("running_var" in name for name in evaluated)
     for name, tensor in evaluated.items():

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 import torch
 from small_training import ARCH, SIZE_PX, state_of
+from tiny_spaces import with_warp
 from torch import nn
 
-from lstn_search.data.views import invert
 from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifier
+from lstn_search.nets.warps import invert, to_matrix
+from lstn_search.spec.warp_families import WARP_FAMILIES
 from lstn_search.train.health import examine
 from lstn_search.train.recovery import Diverged, Recovery, alignment, recover
 from lstn_search.train.trial import build_localizer
@@ -67,6 +69,29 @@ def test_recover_learns(bench: Workbench, warm: Warm, recovered: tuple[nn.Module
     assert examine(theta_N23).verdict == "alive"
 
 
+@pytest.mark.parametrize("warp", WARP_FAMILIES)
+def test_every_family_of_warps_comes_alive(warp: str, change: Change) -> None:
+    short = change(recover_steps=60)
+    localizer = build_localizer(short, with_warp(ARCH, warp))
+    mse, _ = alignment(short, localizer)
+    (batch,) = short.eval_batches(short.dataset.val_I, short.recover_view)
+    assert batch.drawn_B23 is not None
+    target_6B = invert(batch.drawn_B23).flatten(1).T
+    basis_6P = to_matrix(torch.eye(localizer.last.out_features), localizer.family).flatten(1).T
+    nearest_6B = basis_6P @ torch.linalg.lstsq(basis_6P, target_6B).solution  # the best that the family can say
+    least = torch.nn.functional.mse_loss(nearest_6B, target_6B).item()
+    assert least <= recover(short, localizer).alignment_mse < least + (mse - least) / 2
+    _, theta_N23 = short.evaluate(
+        TransformedClassifier(SpatialTransformer(localizer), nn.Flatten()), short.dataset.val_I, view=short.view
+    )
+    assert theta_N23 is not None
+    health = examine(theta_N23)
+    assert health.verdict == "alive"
+    assert health.determinant > 0
+    moving = [entry != "0" for entry in WARP_FAMILIES[warp].entries]
+    assert (theta_N23.std(dim=0) > 0).flatten().tolist() == moving
+
+
 def test_it_gives_the_same_weights_every_time(bench: Workbench, recovered: tuple[nn.Module, Recovery]) -> None:
     again = build_localizer(bench, ARCH)
     torch.rand(5)
@@ -85,6 +110,30 @@ def test_it_learns_warps_where_the_task_has_none(change: Change) -> None:
     upright = change(view="none", recover_steps=60)
     mse, _ = alignment(upright, build_localizer(upright, ARCH))
     assert recover(upright, build_localizer(upright, ARCH)).alignment_mse < mse / 2
+
+
+def test_the_distance_of_the_corners_can_be_what_it_learns(
+    change: Change, recovered: tuple[nn.Module, Recovery], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its first loss is that of the identity, corner by corner; what it learns is another thing, and about as good."""
+    bench = change(recover_loss="corner")
+    losses: list[float] = []
+    backward = torch.Tensor.backward
+    monkeypatch.setattr(torch.Tensor, "backward", lambda loss: losses.append(loss.item()) or backward(loss))
+    localizer = build_localizer(bench, ARCH)
+    recovery = recover(bench, localizer)
+    first = next(bench.train_batches("recover", 0, bench.recover_view))
+    assert first.drawn_B23 is not None
+    distances = [
+        math.hypot(*(row[0] * x + row[1] * y + row[2] - corner for row, corner in zip(target, (x, y), strict=True)))
+        for target in invert(first.drawn_B23).tolist()
+        for x, y in [(-1, -1), (1, -1), (-1, 1), (1, 1)]
+    ]
+    assert losses[0] == pytest.approx(sum(distances) / len(distances), rel=1e-4)
+    assert len(losses) == recovery.steps
+    assert (recovery.alignment_mse, recovery.corner_error_px) == alignment(bench, localizer)
+    assert recovery.alignment_mse != recovered[1].alignment_mse
+    assert recovery.corner_error_px < 1.5 * recovered[1].corner_error_px
 
 
 @pytest.mark.parametrize("steps", [1, 2, 3])

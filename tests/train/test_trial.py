@@ -8,15 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from small_training import ARCH, OTHER_ARCH, climb, same_numbers, small_task, state_of
+from small_training import ARCH, OTHER_ARCH, climb, run_trial, same_numbers, small_task, state_of
 
 from lstn_search.errors import ArchError, SettingError
 from lstn_search.nets.transformer import TransformedClassifier
+from lstn_search.runs.checkpoints import load_checkpoint, save_checkpoint
 from lstn_search.spec.arch import Arch, Layer
 from lstn_search.spec.results import References, TrialResult, gap_closed
 from lstn_search.train.joint import Epoch, JointTraining
+from lstn_search.train.prepared import Prepared
 from lstn_search.train.references import reference_key
-from lstn_search.train.trial import run_reference, run_trial
+from lstn_search.train.trial import PaperTrial, Trial, start_trial
 from lstn_search.train.warm import Warm
 from lstn_search.train.workbench import Workbench
 
@@ -122,6 +124,67 @@ def test_an_architecture_too_large_for_the_image_is_refused(bench: Workbench, wa
         run_trial(bench, Arch(layers=(Layer(out_channels=2, kernel=5, stride=4),) * 3), warm)
 
 
+# -- put aside and taken up again --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stops", [{"begin"}, {"train_to"}, {"begin", "train_to"}])
+def test_a_trial_put_aside_ends_like_one_that_was_never_interrupted(
+    stops: set[str], bench: Workbench, warm: Warm, trained: Trained, tmp_path: Path
+) -> None:
+    """Digit for digit, through a file and in a trial that knows nothing else."""
+    prepared = Prepared(bench, warm)
+
+    def put_aside(trial: Trial) -> Trial:
+        save_checkpoint(tmp_path / "state.pt", trial.state_dict())
+        start_trial(prepared, OTHER_ARCH)  # draws its own random numbers
+        fresh = start_trial(prepared, ARCH)
+        fresh.load_state_dict(load_checkpoint(tmp_path / "state.pt"))
+        return fresh
+
+    trial = start_trial(prepared, ARCH)
+    first = trial.begin()
+    trial = put_aside(trial) if "begin" in stops else trial
+    between = trial.train_to(1)
+    trial = put_aside(trial) if "train_to" in stops else trial
+    last = trial.train_to(2)
+
+    whole, model = trained
+    assert (first.val_top1, between.epochs, last.epochs) == (None, 1, 2)
+    assert [same_epoch(row) for row in between.history] == [same_epoch(row) for row in whole.history[:1]]
+    recovered, joint, expected = same_numbers(first), same_numbers(last), same_numbers(whole)
+    of_recover = {"recover_steps", "alignment_mse", "corner_error_px", "frozen_top1"}
+    assert {name: recovered[name] for name in of_recover} == {name: expected[name] for name in of_recover}
+    assert {**joint, **dict.fromkeys(of_recover)} == {**expected, **dict.fromkeys(of_recover)}
+    assert joint["frozen_top1"] is None
+    weights = state_of(model)
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in state_of(trial.model).items())
+    assert [(row["stage"], row["at"]) for row in trial.snapshots] == [
+        *(("recover", steps) for steps in (6, 15, 30, 75, 150)),
+        *(("joint", epochs) for epochs in (1, 2)),
+    ]
+    last_snapshot, localizer = trial.snapshots[-1]["localizer"], trial.model.transformer.localizer  # type: ignore[union-attr]
+    assert all(torch.equal(t, last_snapshot[name]) for name, t in localizer.half().state_dict().items())
+
+
+def same_epoch(row: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in row.items() if name != "seconds"}
+
+
+def test_from_the_top_nobody_goes_on(make: Make, warm: Warm) -> None:
+    """What is kept there is what was trained, without what only going on needs."""
+    prepared = Prepared(make(recover_steps=2, epochs=1), warm)
+    trial = start_trial(prepared, OTHER_ARCH)
+    trial.begin()
+    assert set(trial.state_dict()) == set(trial.state_dict(resumable=False)) == {"arch", "snapshots", "localizer"}
+    trial.train_to(1)
+    whole, top = trial.state_dict(), trial.state_dict(resumable=False)
+    assert set(whole) - set(top) == {"training"}
+    assert top["arch"] == OTHER_ARCH.to_json()
+    assert all(torch.equal(top["trained"][name], tensor) for name, tensor in state_of(trial.model).items())
+    with pytest.raises(AssertionError, match="nobody goes on from the top"):
+        start_trial(prepared, OTHER_ARCH).load_state_dict(top)
+
+
 # -- references --------------------------------------------------------------------------------------------------------
 
 
@@ -133,6 +196,21 @@ def test_references_start_from_the_frozen_backbone(bench: Workbench, warm: Warm,
         assert (rung0.epochs, rung1.epochs) == (None, 2)
         assert rung0.status == rung1.status == "ok"
         assert rung1.spread is None
+
+
+@pytest.mark.parametrize("name", ["control", "oracle"])
+def test_a_reference_is_a_trial_without_an_architecture(
+    name: str, bench: Workbench, warm: Warm, references: References
+) -> None:
+    is_oracle = name == "oracle"
+    trial = start_trial(Prepared(bench, warm), None, oracle=is_oracle)
+    rungs = (trial.begin(), trial.train_to(2))
+    assert [same_numbers(rung) for rung in rungs] == [same_numbers(rung) for rung in getattr(references, name)]
+    assert trial.model.transformer is None and trial.snapshots == []
+    scores, _ = bench.evaluate(trial.model, bench.dataset.val_I, view=bench.view, undo=is_oracle)
+    assert (scores.top1, scores.top5) == (rungs[1].val_top1, rungs[1].val_top5)
+    whole, _ = run_trial(bench, None, warm, oracle=is_oracle)
+    assert same_numbers(whole) == same_numbers(rungs[1]) | {"frozen_top1": rungs[0].frozen_top1}
 
 
 def test_references_are_trained_once(
@@ -194,7 +272,7 @@ def test_each_rung_is_quoted_against_its_own_references() -> None:
 
 def test_a_control_that_diverges_is_one_line(make: Make, warm: Warm, tmp_path: Path) -> None:
     with pytest.raises(SettingError, match=r"'test_byobnet' diverged without a localizer .*choose another --backbone"):
-        run_reference(make(lr=1e30), warm, oracle=False)
+        run_trial(make(lr=1e30), None, warm)
     with pytest.raises(SettingError, match=r"'test_byobnet' diverged without a localizer .*choose another --backbone"):
         climb(make(lr=1e30), warm, tmp_path)
 
@@ -226,7 +304,7 @@ def test_the_paper_trains_from_scratch_at_a_constant_rate_without_averaging(
     monkeypatch.setattr(JointTraining, "run_epoch", run_epoch)
     result, _ = run_trial(paper, ARCH, None)
     (training,) = trainings
-    assert training.averaged is None
+    assert training.evaluated is training.model
     assert isinstance(training.optimizer, torch.optim.Adam)
     assert all(group["betas"] == (0.9, 0.999) for group in training.optimizer.param_groups)
     assert rates == {1e-3}
@@ -270,7 +348,22 @@ def test_the_paper_stops_early_and_keeps_the_best_epoch(
 
 
 def test_the_papers_control_is_trained_the_same_way(paper: Workbench) -> None:
-    result, model = run_reference(paper, None, oracle=False)
-    assert model.transformer is None
+    result, model = run_trial(paper, None, None)
+    assert model is not None and model.transformer is None
     assert result.val_top1 == max(row["val_top1"] for row in result.history)
     assert result.frozen_top1 is None
+
+
+def test_the_papers_protocol_has_one_rung(paper: Workbench) -> None:
+    prepared = Prepared(paper, None)
+    trial = start_trial(prepared, ARCH)
+    begun = trial.begin()
+    assert (type(trial), type(start_trial(Prepared(paper, None), None))) == (PaperTrial, PaperTrial)
+    assert same_numbers(begun) == same_numbers(run_trial(paper, ARCH, None)[0])
+    state = trial.state_dict()
+    assert set(state) == {"arch", "trained"} and trial.snapshots == []
+    assert all(torch.equal(state["trained"][name], tensor) for name, tensor in state_of(trial.model).items())
+    with pytest.raises(NotImplementedError):
+        trial.train_to(2)
+    with pytest.raises(NotImplementedError):
+        start_trial(prepared, ARCH).load_state_dict(state)

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_training import ARCH, IMAGES, OTHER_ARCH, SIZE_PX, small_task, state_of
+from small_training import ARCH, IMAGES, OTHER_ARCH, SIZE_PX, run_trial, small_task, state_of
 from torch import nn
 
-from lstn_search.data.views import View, corner_error_px, invert
+from lstn_search.data.views import View
 from lstn_search.errors import BackboneError, SettingError
 from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifier, warp
+from lstn_search.nets.warps import corner_error_px, invert
 from lstn_search.spec.seeding import seed_of
 from lstn_search.train.recovery import recover
-from lstn_search.train.trial import build_localizer, run_trial
+from lstn_search.train.trial import build_localizer
 from lstn_search.train.warm import Warm
 from lstn_search.train.workbench import Batch, Scores, Workbench, pick_device, seeded
 

@@ -15,19 +15,20 @@ from typing import Any
 import pytest
 from small_search import write_space
 from verify_jobs import DEATHS, FACTS, pretend, scores
-from verify_runs import LADDER, TwoSlots, inline, make_run
+from verify_runs import TwoSlots, inline, make_run, verify
 
 from lstn_search.errors import RunError, SettingError
 from lstn_search.jobs.base import Ended, Engine, Job, WorkerSetup
 from lstn_search.jobs.local import LocalEngine
 from lstn_search.runs.folder import RunFolder
 from lstn_search.runs.run import open_run
+from lstn_search.spec.ladder import Ladder
 from lstn_search.spec.space import load_space
 from lstn_search.spec.task import Task
 from lstn_search.verification.plan import Plan, make_plan
 from lstn_search.verification.records import Record, Records
 from lstn_search.verification.result import Verification, read_verification
-from lstn_search.verification.verify import verify
+from lstn_search.verification.verify import Trainings, VerifyWatcher
 
 BLOCK = ("control", "oracle", "costly", "good", "t3", "outside")
 """What --top 1 trains with each seed, in this order: the references, then the dearest first."""
@@ -59,23 +60,20 @@ def without_seconds(verification: Verification) -> dict[str, Any]:
     return {name: value for name, value in verification.to_dict().items() if name not in ("seconds", "command")}
 
 
-class Interrupt:
+class Interrupt(VerifyWatcher):
     """Ctrl-C after so many finished trainings."""
 
     def __init__(self, after: int) -> None:
         self.left = after
         self.seen: Verification | None = None
 
-    def on_record(self, record: Record) -> None:
+    def on_result(self, source: Trainings, result: Record) -> None:
         self.left -= 1
         if not self.left:
             raise KeyboardInterrupt
 
-    def on_summary(self, verification: Verification) -> None:
-        self.seen = verification
-
-    def __getattr__(self, name: str) -> Callable[..., None]:
-        return lambda *_: None
+    def on_finish(self, source: Trainings) -> None:
+        self.seen = source.summarize()
 
 
 # -- the plan -----------------------------------------------------------------------------------------------------
@@ -117,7 +115,7 @@ def test_numbers_without_meaning_and_an_empty_front(run: Path) -> None:
         plan_for(run, seeds=1)
     for options, message in (({"minutes": 0.0}, "minutes must be above 0"), ({"retries": -1}, "retries must be at")):
         with pytest.raises(SettingError, match=message):
-            verify(plan_for(run), run, inline(run), **options)  # type: ignore[arg-type]
+            verify(plan_for(run), run, inline(run), **options)
     opened = open_run(run)
     opened.entries = opened.entries[:0]
     with pytest.raises(SettingError, match=r"the front of .+ is empty: none of its 0 trained"):
@@ -162,7 +160,7 @@ def test_no_worker_waits_for_a_backbone_while_there_is_other_work(run: Path) -> 
 def test_ctrl_c_loses_nothing_and_the_same_command_goes_on(made: Path, run: Path, tmp_path: Path, after: int) -> None:
     watcher = Interrupt(after)
     with pytest.raises(KeyboardInterrupt):
-        verify(plan_for(run), run, inline(run), watcher=watcher)  # type: ignore[arg-type]
+        verify(plan_for(run), run, inline(run), watcher=watcher)
     assert watcher.seen and sum(len(row.seeds) for row in watcher.seen.rows) == after
     complete = (1000,) if after >= len(BLOCK) else ()
     assert watcher.seen.complete_seeds == complete
@@ -178,7 +176,7 @@ def test_ctrl_c_loses_nothing_and_the_same_command_goes_on(made: Path, run: Path
 def test_a_second_time_nothing_is_trained_and_more_seeds_are_added(run: Path) -> None:
     first = verify(plan_for(run), run, inline(run))
     before = attempts(run)
-    assert verify(plan_for(run), run, lambda task, folder: pytest.fail("no worker is needed")) == first
+    assert verify(plan_for(run), run, lambda *_: pytest.fail("no worker is needed")) == first
     more = verify(plan_for(run, seeds=3), run, inline(run))
     assert {line.rpartition(" ")[2] for line in attempts(run)[len(before) :]} == {"1002"}
     assert more.complete_seeds == (1000, 1001, 1002)
@@ -188,7 +186,7 @@ def test_a_second_time_nothing_is_trained_and_more_seeds_are_added(run: Path) ->
 def test_a_longer_schedule_is_another_verification(run: Path) -> None:
     first = verify(plan_for(run), run, inline(run))
     with pytest.raises(KeyboardInterrupt):
-        verify(plan_for(run, epochs=5), run, inline(run), watcher=Interrupt(3))  # type: ignore[arg-type]
+        verify(plan_for(run, epochs=5), run, inline(run), watcher=Interrupt(3))
     assert read_verification(run) == first  # what has no complete seed replaces nothing
     longer = verify(plan_for(run, epochs=5), run, inline(run))
     assert longer.task["epochs"] == 5 and longer.complete_seeds == (1000, 1001)
@@ -202,7 +200,7 @@ def test_a_damaged_record_is_trained_again(run: Path, damage: str) -> None:
     file.write_text(damage)
     before = attempts(run)
     assert verify(plan_for(run), run, inline(run)) == first
-    assert attempts(run)[len(before) :] == ["prepare seed 1001", "control control 1001"]
+    assert attempts(run)[len(before) :] == ["prepare seed 1001", "evaluate control 1001"]
 
 
 def test_after_its_minutes_nothing_is_started(run: Path) -> None:
@@ -257,14 +255,14 @@ def test_a_dead_worker_is_tried_once_more_then_recorded_and_healed_next_time(
 ) -> None:
     """With real workers, killed by SIGKILL: twice at one job, once at another and at a preparation."""
 
-    def workers(task: Task, folder: Path) -> Engine:
-        return LocalEngine(WorkerSetup(task=task, ladder=LADDER, folder=folder, cache_dir=folder), 1, pretend)
+    def workers(task: Task, ladder: Ladder, folder: Path) -> Engine:
+        return LocalEngine(WorkerSetup(task=task, ladder=ladder, folder=folder, cache_dir=folder), 1, pretend)
 
     monkeypatch.setenv(DEATHS, "good 1001:2,t3 1000:1,seed 1000:1")
     found = verify(plan_for(run), run, workers)
     counts = {line: attempts(run).count(line) for line in attempts(run)}
     assert {line: count for line, count in counts.items() if count > 1} == {
-        "prepare seed 1000": 2, "verify t3 1000": 2, "verify good 1001": 2
+        "prepare seed 1000": 2, "evaluate t3 1000": 2, "evaluate good 1001": 2
     }  # fmt: skip
     good = next(row for row in found.finalists if row.name == "good")
     assert good.verdicts == ("failed in 1 of 2 seeds",)
@@ -272,7 +270,7 @@ def test_a_dead_worker_is_tried_once_more_then_recorded_and_healed_next_time(
     assert found.pick not in (None, "good")
     monkeypatch.delenv(DEATHS)
     healed = verify(plan_for(run), run, workers)
-    assert attempts(run)[-2:] == ["prepare seed 1001", "verify good 1001"]
+    assert attempts(run)[-2:] == ["prepare seed 1001", "evaluate good 1001"]
     assert next(row for row in healed.finalists if row.name == "good").verdicts == ("better than no STN",)
 
 
@@ -298,7 +296,10 @@ def test_what_the_user_can_cure_ends_it_and_keeps_what_is_done(run: Path) -> Non
 def test_other_images_than_those_of_the_search_are_refused(run: Path) -> None:
     folder = RunFolder.open(run)
     folder.write_manifest(data=FACTS | {"fingerprint": "e" * 64})
-    with pytest.raises(RunError, match=r"was searched on other images of glyphs .+; restore the images"):
+    with pytest.raises(
+        RunError,
+        match=r"was made on other images of glyphs .+; restore the images, or name their folder with --data-dir",
+    ):
         verify(plan_for(run), run, inline(run))
     assert not list((run / "verify").glob("*.json"))
 

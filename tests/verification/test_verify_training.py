@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from small_search import InlineEngine, make_settings
+from small_search import InlineEngine, make_folder, make_settings
 from small_training import ARCH, OTHER_ARCH, small_task
 from torch import nn
-from verify_runs import contender, inline, plan_of
+from verify_runs import contender, inline, plan_of, verify
 
+from lstn_search.data import load_dataset
+from lstn_search.jobs.work import run_job
 from lstn_search.runs.run import Run
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.ladder import Ladder
@@ -22,10 +24,8 @@ from lstn_search.spec.task import Task
 from lstn_search.study.search import search
 from lstn_search.train.trial import build_localizer
 from lstn_search.train.workbench import Workbench
-from lstn_search.verification.plan import Plan, make_plan
+from lstn_search.verification.plan import make_plan
 from lstn_search.verification.result import Verification
-from lstn_search.verification.verify import verify
-from lstn_search.verification.work import run_job
 
 SHORT: dict[str, Any] = {"recover_steps": 60, "precision": "fp32"}
 
@@ -118,7 +118,7 @@ def plant(bench: Workbench, arch: Arch) -> nn.Module:
 
 
 def test_a_planted_inert_localizer_has_no_benefit_and_a_planted_collapsed_one_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lstn_search.train.trial.build_localizer", plant)
     contenders = (
@@ -126,8 +126,11 @@ def test_a_planted_inert_localizer_has_no_benefit_and_a_planted_collapsed_one_is
         dataclasses.replace(contender("t2", 5, gflops=0.002), arch=COLLAPSED),
     )
     cache = tmp_path / "cache"
-    plan = _on_glyphs(plan_of(*contenders, seeds=(1000, 1001)), cache)
-    found = verify(plan, tmp_path, inline(cache, run_job))
+    dataset = load_dataset("glyphs", image_size=GLYPHS.trial_size, cache_dir=cache, progress=False)
+    folder = make_folder(tmp_path / "run", make_settings(small_space, GLYPHS))
+    folder.write_manifest(data={"fingerprint": dataset.fingerprint})
+    plan = dataclasses.replace(plan_of(*contenders, seeds=(1000, 1001), num_images=600), task=GLYPHS)
+    found = verify(plan, folder.path, inline(cache, run_job))
     inert, collapsed = found.finalists
     assert inert.verdicts == ("inert in 2 of 2 seeds", "no benefit over no STN")
     assert collapsed.verdicts == ("collapsed in 2 of 2 seeds", "no benefit over no STN")
@@ -135,10 +138,3 @@ def test_a_planted_inert_localizer_has_no_benefit_and_a_planted_collapsed_one_is
     assert inert.versus_control and abs(inert.versus_control.mean) < 2
     assert all(row.spread == 0 for row in inert.seeds)
     assert any(sentence.startswith("t2: collapsed in 2 of 2 seeds; no benefit") for sentence in found.sentences)
-
-
-def _on_glyphs(plan: Plan, cache_dir: Path) -> Plan:
-    from lstn_search.data import load_dataset
-
-    dataset = load_dataset("glyphs", image_size=GLYPHS.trial_size, cache_dir=cache_dir, progress=False)
-    return dataclasses.replace(plan, task=GLYPHS, fingerprint=dataset.fingerprint, num_val=600, num_test=600)

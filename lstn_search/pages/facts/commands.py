@@ -5,6 +5,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from lstn_search.errors import LstnError
+from lstn_search.spec.fields import changed, defaults, described, option_name
 from lstn_search.spec.ladder import Ladder
 from lstn_search.spec.space import load_space
 from lstn_search.spec.task import Task
@@ -14,12 +15,6 @@ if TYPE_CHECKING:
     from lstn_search.spec.settings import SearchSettings
 
 __all__ = ["Command", "CommandsInfo", "commands_info"]
-
-OPTIONS = ("image_size", "trial_size", "backbone", "view", "view_strength", "epochs", "max_epochs", "recover_steps",
-           "warm_epochs", "batch_size", "seed", "device")  # fmt: skip
-"""Settings of a task that `search` takes as options."""
-API_ONLY = ("recover_lr", "lr", "localizer_lr_scale", "split_seed")
-"""Settings of a task that only the Python door takes."""
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -65,13 +60,12 @@ def commands_info(run: "Run") -> CommandsInfo:
 def _search_words(settings: "SearchSettings", num_trials: int, storage: str | None) -> tuple[list[str], list[str]]:
     """The arguments of `search`, and what they leave open."""
     task, notes = settings.task, [f"How many --trials were asked for is not recorded; {num_trials} were trained."]
-    words = ["--dataset", task.dataset, "--budget-gflops", repr(settings.budget_gflops)]
-    given: dict[str, Any] = {"data_dir": task.data_dir, "protocol": task.protocol}
-    defaults = Task.paper(dataset=task.dataset) if task.protocol == "paper" else Task(dataset=task.dataset)
-    given |= {name: getattr(task, name) for name in OPTIONS if getattr(task, name) != getattr(defaults, name)}
-    given = {
-        name: value for name, value in given.items() if value is not None and (name, value) != ("protocol", "recover")
-    }
+    of_task = changed(task, defaults(Task, task.protocol))
+    of_search = changed(settings, {"seed": task.seed})  # the option --seed is both seeds
+    hidden = [f"{field.name} = {of_task.pop(field.name)!r}" for field, known in described(Task)
+              if field.name in of_task and not known.is_option]  # fmt: skip
+    hidden += [f"sampler seed = {of_search.pop('seed')}"] if "seed" in of_search else []
+    given: dict[str, Any] = of_task | of_search | {"trials": num_trials}
     space_ladder = Ladder()
     try:
         space = load_space(settings.space_name)
@@ -89,18 +83,11 @@ def _search_words(settings: "SearchSettings", num_trials: int, storage: str | No
             given["ladder"] = ",".join(map(str, settings.ladder.epochs))
         if settings.ladder.eta != space_ladder.eta or "space" in given:
             given["eta"] = settings.ladder.eta
-    given |= {"trials": num_trials, "sampler": settings.sampler}
-    if settings.budget_scope != "localizer":
-        given["budget_scope"] = settings.budget_scope
     if storage:
         given["storage"] = storage
         notes.append("The database's password is not recorded.")
-    for name, value in given.items():
-        words += [f"--{name.replace('_', '-')}", str(value)]
-    hidden = [
-        f"{name} = {getattr(task, name)!r}" for name in API_ONLY if getattr(task, name) != getattr(defaults, name)
-    ]
-    hidden += [f"sampler seed = {settings.seed}"] if settings.seed != task.seed else []
+    given |= {name: ",".join(value) for name, value in given.items() if isinstance(value, tuple)}
+    words = [word for name, value in given.items() for word in (option_name(name), str(value))]
     if hidden:
         notes.append(f"Set from Python, no option of the command line: {', '.join(hidden)}.")
     return words, notes

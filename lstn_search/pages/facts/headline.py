@@ -5,6 +5,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from lstn_search.spec.arch import Arch
+from lstn_search.spec.objectives import front_name
 from lstn_search.spec.results import TrialResult
 from lstn_search.spec.space import load_space
 
@@ -51,6 +52,8 @@ class HeadlineInfo:
     oracle: Standing | None
     front: tuple[Standing, ...]
     """Cheapest first."""
+    front_name: str
+    """`front`, or `front of` what it is of where that is not accuracy and GFLOPs."""
     seeds: tuple[Standing, ...]
     """Seed points that are not on the front, cheapest first."""
     budget_gflops: float
@@ -120,7 +123,7 @@ def headline_info(run: "Run") -> HeadlineInfo:
     settings, manifest = run.folder.settings, run.folder.manifest
     front = run.front
     digest = lstn_arch().digest
-    best = front[-1] if front else None
+    best = run.best
     lstn = next((entry for entry in run.entries if entry.candidate.arch.digest == digest), None)
     on_front = {entry.candidate.number for entry in front}
     seeds = [e for e in run.entries if e.candidate.is_seed and e.candidate.number not in on_front]
@@ -129,16 +132,17 @@ def headline_info(run: "Run") -> HeadlineInfo:
         best=_standing(run, best, "best") if best else None,
         lstn=_standing(run, lstn, "L-STN") if lstn else None,
         control=_reference(run, run.references.control, rung, "control"),
-        oracle=None if settings.task.view == "none" else _reference(run, run.references.oracle, rung, "oracle"),
+        oracle=None if run.task.view == "none" else _reference(run, run.references.oracle, rung, "oracle"),
         front=tuple(_standing(run, entry, "front") for entry in front),
+        front_name=front_name(settings.objectives),
         seeds=tuple(_standing(run, e, "seed point") for e in sorted(seeds, key=lambda e: e.candidate.gflops)),
         budget_gflops=settings.budget_gflops - settings.overhead_gflops,
-        image_size=settings.task.image_size,
-        trial_size=settings.task.trial_size,
-        dataset=settings.task.dataset,
-        backbone=settings.task.backbone,
-        view=settings.task.view,
-        seed=settings.task.seed,
+        image_size=run.task.image_size,
+        trial_size=run.task.trial_size,
+        dataset=run.task.dataset,
+        backbone=run.task.backbone,
+        view=run.task.view,
+        seed=run.task.seed,
         num_seeds=sum(entry.candidate.is_seed for entry in run.entries),
         num_trials=sum(not entry.candidate.is_seed for entry in run.entries),
         num_dead=sum(entry.status in ("inert", "collapsed") for entry in run.entries),

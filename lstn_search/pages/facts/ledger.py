@@ -44,7 +44,7 @@ class LedgerInfo:
 
 def ledger_info(run: "Run", history: History) -> LedgerInfo:
     """The ledger of a run."""
-    task, ladder = run.folder.settings.task, run.folder.settings.ladder
+    task, ladder = run.task, run.folder.settings.ladder
     seconds: dict[int, float] = defaultdict(float)
     nums: Counter[int] = Counter()
     failed = [0.0, 0]

@@ -92,7 +92,7 @@ def marginals_info(run: "Run", history: History) -> MarginalsInfo:
         for name, values in scores.items()
     ]
     choices.sort(key=lambda choice: (-(choice.importance or 0), -(choice.explained or -math.inf), choice.name))
-    paper = run.folder.settings.task.protocol == "paper"
+    paper = run.task.protocol == "paper"
     measure = "accuracy after training" if paper else "accuracy after recover, through the frozen classifier"
     return MarginalsInfo(choices=tuple(choices), num=len(measured), measure=measure)
 

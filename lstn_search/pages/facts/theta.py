@@ -18,7 +18,7 @@ class ThetaPoint:
 
     name: str
     spread: float
-    """Standard deviation over images, averaged over the six numbers."""
+    """Standard deviation over images, averaged over theta's six entries."""
     out_of_frame: float
     """Share of sampling points outside the image, 0 to 1."""
     scale: float

@@ -1,0 +1,43 @@
+"""A task made ready to train on: its workbench, and the classifier that every trial starts from."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from lstn_search.nets.backbones import build_backbone
+from lstn_search.spec.task import Task
+from lstn_search.train.warm import Warm, warm_backbone
+from lstn_search.train.workbench import Workbench
+
+__all__ = ["OnStage", "Prepared", "prepare"]
+
+OnStage = Callable[[str], None]
+"""Told what is under way: "data", "recover", "joint 1/4", …"""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Prepared:
+    """What all trials of a task share."""
+
+    bench: Workbench
+    warm: Warm | None
+    """None for the paper's protocol, which trains from scratch."""
+
+
+def prepare(task: Task, cache_dir: Path, on_stage: OnStage) -> Prepared:
+    """Decode the images and train the warm backbone, each only if the cache does not hold it.
+
+    A backbone nobody offers, or that cannot take images of the trial's size, is refused before images are decoded.
+    Raises LstnError.
+    """
+    on_stage("data")
+    build_backbone(task.backbone, num_classes=2, image_size=task.trial_size)
+    bench = Workbench(task, cache_dir=cache_dir, progress=False)
+    if task.protocol == "paper":
+        return Prepared(bench, None)
+
+    def on_epoch(done: int) -> None:
+        on_stage(f"backbone {task.backbone}: epoch {min(done + 1, task.warm_epochs)}/{task.warm_epochs}")
+
+    on_epoch(0)
+    return Prepared(bench, warm_backbone(bench, cache_dir, on_epoch=on_epoch))
