@@ -97,8 +97,8 @@ def _cost_table(name: str, arch: Arch, total: Cost) -> "Table":
     table.title = f"{name} for {arch.in_channels} x {total.image_size} x {total.image_size} images"
     table.show_footer = True
     words = [row.words for row in arch_rows(arch)]
-    last = f"linear to theta, {arch.head.warp}"
-    head = {"head.pool": "average-pool", "head.hidden": "linear, ReLU", "head.theta": last}
+    to_theta = f"linear to theta, {arch.head.warp}"
+    head = {"head.pool": "average-pool", "head.hidden": "linear, ReLU", "head.theta": to_theta}
     last = None
     for i, row in enumerate(total.layers):
         if last is not None and (row.number == 0) != (last.number == 0):

@@ -7,7 +7,7 @@ from lstn_search.pictures.palette import Palette
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost
 from lstn_search.spec.operations import arch_operations, arch_rows
-from lstn_search.spec.warp_families import DEFAULT_WARP
+from lstn_search.spec.warp_families import DEFAULT_WARP, WARP_FAMILIES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

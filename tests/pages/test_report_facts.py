@@ -387,7 +387,8 @@ def untrained(path: Path, **settings: Any) -> Run:
 
 
 OTHERS: dict[str, Any] = {
-    "dataset": "folder:/it's $HOME & co", "data_dir": "/data/of mine", "backbone": "resnet18", "device": "cpu"
+    "dataset": "folder:/it's $HOME & co", "data_dir": "/data/of mine", "backbone": "resnet18", "device": "cpu",
+    "objectives": ("accuracy", "params", "gflops"),
 }  # fmt: skip
 """Other values of settings that are free text."""
 
