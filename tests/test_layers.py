@@ -25,7 +25,7 @@ ORDER = (
     {"jobs"},
     {"paper"},
     {"runs"},
-    {"train"},
+    {"training"},
     {"data"},
     {"nets"},
     {"spec"},

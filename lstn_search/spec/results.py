@@ -28,7 +28,7 @@ class TrialResult:
     """What a trial measured, as flat columns. Accuracies in percent; None where a stage did not run."""
 
     status: Status
-    """inert or collapsed: the localizer finished its training but is dead, see `lstn_search.train.health`."""
+    """inert or collapsed: the localizer finished its training but is dead, see `lstn_search.training.health`."""
     reason: str = ""
     """Why the trial failed."""
     seconds: float = 0.0

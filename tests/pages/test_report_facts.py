@@ -267,7 +267,7 @@ def test_a_planted_choice_is_the_most_important(run: Run, history: History) -> N
 
 
 def test_the_bounds_of_death_are_those_of_the_training() -> None:
-    from lstn_search.train import health
+    from lstn_search.training import health
 
     for name in ("INERT_SPREAD", "COLLAPSED_OUT_OF_FRAME", "COLLAPSED_SCALE"):
         assert getattr(theta, name) == getattr(health, name)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from lstn_search.nets.backbones import build_backbone
 from lstn_search.spec.task import Task
-from lstn_search.train.warm import Warm, warm_backbone
-from lstn_search.train.workbench import Workbench
+from lstn_search.training.warm import Warm, warm_backbone
+from lstn_search.training.workbench import Workbench
 
 __all__ = ["OnStage", "Prepared", "prepare"]
 

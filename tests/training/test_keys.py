@@ -19,9 +19,9 @@ from lstn_search.runs.run import Run
 from lstn_search.spec.fields import described, ignored_by
 from lstn_search.spec.space import Space
 from lstn_search.spec.task import Kind, Task
-from lstn_search.train.references import reference_key
-from lstn_search.train.warm import RECIPE_VERSION, Warm, warm_key
-from lstn_search.train.workbench import Workbench
+from lstn_search.training.references import reference_key
+from lstn_search.training.warm import RECIPE_VERSION, Warm, warm_key
+from lstn_search.training.workbench import Workbench
 from lstn_search.verification.records import Records
 
 TEXTS = {"dataset": "cifar10", "data_dir": "/elsewhere", "backbone": "resnet18", "device": "cuda"}
