@@ -78,7 +78,8 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Task]:
             asked.append(task)
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("lstn_search.jobs.work.prepare", prepare)
+        for module in ("jobs.work", "train.prepared"):  # eval's, and show's
+            monkeypatch.setattr(f"lstn_search.{module}.prepare", prepare)
         monkeypatch.setattr(sys, "argv", ["cli.py", *map(str, args)])
         with pytest.raises((SystemExit, KeyboardInterrupt)):
             main()
