@@ -21,8 +21,8 @@ from lstn_search.data.cache import default_cache_dir
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.space import load_space
 from lstn_search.spec.task import Task
-from lstn_search.train.prepared import Prepared, prepare
-from lstn_search.train.trial import start_trial
+from lstn_search.training.prepared import Prepared, prepare
+from lstn_search.training.trial import start_trial
 
 CONTROL = "none"
 NETS = (CONTROL, "stn", "vstn", "lstn", "light")

@@ -22,8 +22,8 @@ from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost
 from lstn_search.spec.space import load_space
 from lstn_search.spec.task import Task
-from lstn_search.train.prepared import prepare
-from lstn_search.train.trial import start_trial
+from lstn_search.training.prepared import prepare
+from lstn_search.training.trial import start_trial
 
 BASE = "1x1"
 SETTINGS = ("dataset", "backbone", "trial_size", "recover_steps", "batch_size", "view", "view_strength")

@@ -37,12 +37,12 @@ from lstn_search.spec.cost import cost, fits
 from lstn_search.spec.ladder import Ladder
 from lstn_search.spec.space import load_space
 from lstn_search.spec.task import Task
-from lstn_search.train.joint import JointTraining
-from lstn_search.train.prepared import prepare
-from lstn_search.train.recovery import recover
-from lstn_search.train.trial import build_localizer
-from lstn_search.train.warm import Warm
-from lstn_search.train.workbench import Batch, Workbench
+from lstn_search.training.joint import JointTraining
+from lstn_search.training.prepared import prepare
+from lstn_search.training.recovery import recover
+from lstn_search.training.trial import build_localizer
+from lstn_search.training.warm import Warm
+from lstn_search.training.workbench import Batch, Workbench
 
 BUDGET_GFLOPS = 0.03
 IMAGES_FILE = "images.npy"

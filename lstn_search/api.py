@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from lstn_search.shipping.proof import Proof
     from lstn_search.spec.results import TrialResult
     from lstn_search.study.search import SearchWatcher
-    from lstn_search.train.evaluation import EvalReport
+    from lstn_search.training.evaluation import EvalReport
     from lstn_search.verification.result import Verification
     from lstn_search.verification.verify import VerifyWatcher
 
@@ -134,7 +134,7 @@ def evaluate(
     from lstn_search.data.cache import default_cache_dir
     from lstn_search.jobs.work import prepared_task
     from lstn_search.shipping.export import write_evaluation
-    from lstn_search.train.evaluation import evaluate as run_evaluation
+    from lstn_search.training.evaluation import evaluate as run_evaluation
 
     cache = Path(cache_dir).expanduser() if cache_dir else default_cache_dir()
     prepared = prepared_task(task, cache, on_stage)

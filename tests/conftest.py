@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from lstn_search.runs.run import Run
     from lstn_search.spec.results import References
     from lstn_search.spec.space import Space
-    from lstn_search.train.warm import Warm
-    from lstn_search.train.workbench import Workbench
+    from lstn_search.training.warm import Warm
+    from lstn_search.training.workbench import Workbench
 
 # One thread a process, here and in the commands that tests start: two tests' worth of threads on two cores only wait
 # for each other.
@@ -75,7 +75,7 @@ def bench(small_dataset: Path, small_cache: Path) -> "Workbench":
     """The small task's workbench, to look at and to train on; not to be changed."""
     from small_training import small_task
 
-    from lstn_search.train.workbench import Workbench
+    from lstn_search.training.workbench import Workbench
 
     return Workbench(small_task(small_dataset), cache_dir=small_cache, progress=False)
 
@@ -83,7 +83,7 @@ def bench(small_dataset: Path, small_cache: Path) -> "Workbench":
 @pytest.fixture(scope="session")
 def warm(bench: "Workbench", small_cache: Path) -> "Warm":
     """Its warm backbone."""
-    from lstn_search.train.warm import warm_backbone
+    from lstn_search.training.warm import warm_backbone
 
     return warm_backbone(bench, small_cache)
 

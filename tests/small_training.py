@@ -15,11 +15,11 @@ from lstn_search.spec.arch import Arch, Head, Layer
 from lstn_search.spec.ladder import Ladder
 from lstn_search.spec.results import References, TrialResult
 from lstn_search.spec.task import Task
-from lstn_search.train.prepared import OnStage, Prepared
-from lstn_search.train.references import load_reference
-from lstn_search.train.trial import start_trial
-from lstn_search.train.warm import Warm
-from lstn_search.train.workbench import Workbench
+from lstn_search.training.prepared import OnStage, Prepared
+from lstn_search.training.references import load_reference
+from lstn_search.training.trial import start_trial
+from lstn_search.training.warm import Warm
+from lstn_search.training.workbench import Workbench
 
 __all__ = [
     *("ARCH", "IMAGES", "OTHER_ARCH", "SIZE_PX"),

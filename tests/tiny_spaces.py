@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import Iterator
 from typing import Any
 
-from lstn_search.spec.arch import Arch
+from lstn_search.spec.arch import Arch, Layer
 from lstn_search.spec.choices import Choices, Value
 from lstn_search.spec.space import Space
 from lstn_search.spec.warp_families import WARP_FAMILIES
@@ -95,3 +95,15 @@ def is_inside(space: Space, choices: Choices) -> bool:
         return choices[name]
 
     return list(space.walk(suggest).items()) == list(choices.items()) and all(seen)
+
+
+SKIPS = Arch(
+    layers=(
+        Layer(out_channels=16, kernel=1, norm="conv-bn-act"),
+        Layer(out_channels=16, kernel=3, padding=1, groups=16, norm="conv-act-bn", skip=1),
+        Layer(out_channels=3, kernel=1, act="none", skip=3),
+        Layer(out_channels=8, kernel=5, stride=2, max_pool=2),
+        Layer(out_channels=8, kernel=5, padding=2, groups=2, skip=1),
+    )
+)
+"""What no space holds yet: a sum around other sums, and one around a grouped convolution."""

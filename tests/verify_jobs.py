@@ -41,7 +41,7 @@ def pretend(setup: WorkerSetup, job: Job, say: Callable[[str], None]) -> Ended:
 
 
 def evaluation(val: float, test: float, **result: Any) -> dict[str, Any]:
-    """As `lstn_search.train.evaluation.Evaluation` writes it."""
+    """As `lstn_search.training.evaluation.Evaluation` writes it."""
     measured = TrialResult(**{"status": "ok", "val_top1": val, "epochs": 2, "seconds": 1.0, **result})
     images = {"top5": 100.0, "num": 60}
     tested = measured.status != "failed"

@@ -7,7 +7,8 @@ import typer
 
 from lstn_search.errors import ArchError
 from lstn_search.spec.arch import Arch
-from lstn_search.spec.cost import Cost, LayerCost, TransformerCost, cost, transformer_cost
+from lstn_search.spec.cost import Cost, TransformerCost, cost, transformer_cost
+from lstn_search.spec.operations import arch_rows
 from lstn_search.spec.space import load_space, resolve_arch, space_names
 
 if TYPE_CHECKING:
@@ -95,13 +96,16 @@ def _cost_table(name: str, arch: Arch, total: Cost) -> "Table":
     table = _table(">#", "layer", ">output", ">params", ">MACs", ">FLOPs", ">sees px")
     table.title = f"{name} for {arch.in_channels} x {total.image_size} x {total.image_size} images"
     table.show_footer = True
+    words = [row.words for row in arch_rows(arch)]
+    to_theta = f"linear to theta, {arch.head.warp}"
+    head = {"head.pool": "average-pool", "head.hidden": "linear, ReLU", "head.theta": to_theta}
     last = None
-    for row in total.layers:
+    for i, row in enumerate(total.layers):
         if last is not None and (row.number == 0) != (last.number == 0):
             table.add_section()
         table.add_row(
             str(row.number) if row.kind == "conv" else "",
-            _words(row, arch),
+            head[row.name] if row.number == 0 else words[i],
             " x ".join(str(side) for side in (*row.out_shape[1:], row.out_shape[0])),
             *(f"{count:,}" if count else "" for count in (row.params, row.macs, row.flops)),
             str(row.receptive_field),
@@ -112,25 +116,6 @@ def _cost_table(name: str, arch: Arch, total: Cost) -> "Table":
     ):
         column.footer = text
     return table
-
-
-def _words(row: LayerCost, arch: Arch) -> str:
-    """A row in words, with what stands behind it: `conv 3x3, stride 2, pad 1, BN, ReLU`."""
-    if row.number == 0:
-        last = f"linear to theta, {arch.head.warp}"
-        return {"head.pool": "average-pool", "head.hidden": "linear, ReLU"}.get(row.name, last)
-    layer = arch.layers[row.number - 1]
-    if row.kind == "conv":
-        depthwise = layer.groups > 1 and layer.groups == row.in_shape[0]
-        words = [f"{'depthwise' if depthwise else 'conv'} {layer.kernel}x{layer.kernel}"]
-        words += [f"stride {layer.stride}"] * (layer.stride > 1)
-        words += [f"pad {layer.padding}"] * (layer.padding > 0)
-        words += [f"{layer.groups} groups"] * (layer.groups > 1 and not depthwise)
-    else:
-        words = [f"max-pool {layer.max_pool}x{layer.max_pool}"]
-    relu = layer.act == "relu" and (row.kind == "max-pool" or layer.max_pool == 1)
-    tail = ["BN"] * (row.norm_params > 0) + ["ReLU"] * relu
-    return ", ".join(words + (tail[::-1] if layer.norm == "conv-act-bn" else tail))
 
 
 def _cost_notes(total: Cost, transformer: TransformerCost) -> list[str]:

@@ -16,7 +16,7 @@ from lstn_search.spec.task import FULL_SCHEDULE, Task
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from lstn_search.train.evaluation import EvalReport, Evaluation
+    from lstn_search.training.evaluation import EvalReport, Evaluation
 
 __all__ = ["full_schedule_task", "register", "resolve_eval_arch"]
 

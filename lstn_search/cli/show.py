@@ -123,7 +123,7 @@ def _train(arch: str, space: str, given: Given, cache_dir: Path | None, *, anima
     from lstn_search.pictures.before_after import check_film
     from lstn_search.pictures.trained import train_for_show
     from lstn_search.spec.cost import cost
-    from lstn_search.train.prepared import prepare
+    from lstn_search.training.prepared import prepare
 
     name, chosen, run_task = resolve_eval_arch(arch, space)
     if chosen is None:

@@ -19,10 +19,10 @@ from lstn_search.spec.arch import Arch
 from lstn_search.spec.ladder import Ladder
 from lstn_search.spec.results import TrialResult
 from lstn_search.spec.task import Task
-from lstn_search.train.evaluation import evaluate_arch, evaluate_reference
-from lstn_search.train.prepared import Prepared, prepare
-from lstn_search.train.references import load_reference
-from lstn_search.train.trial import start_trial
+from lstn_search.training.evaluation import evaluate_arch, evaluate_reference
+from lstn_search.training.prepared import Prepared, prepare
+from lstn_search.training.references import load_reference
+from lstn_search.training.trial import start_trial
 
 __all__ = ["climb", "prepared_task", "run_job"]
 

@@ -1,14 +1,17 @@
 """Arch -> torch module: the localization net itself."""
 
+import itertools
+
 import torch
 from torch import nn
 
 from lstn_search.nets.warps import to_matrix
-from lstn_search.spec.arch import Arch, Layer
+from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost
+from lstn_search.spec.operations import arch_operations
 from lstn_search.spec.warp_families import WARP_FAMILIES
 
-__all__ = ["Localizer"]
+__all__ = ["Localizer", "Residual"]
 
 
 class Localizer(nn.Module):
@@ -24,12 +27,7 @@ class Localizer(nn.Module):
         self.arch = arch
         self.family = WARP_FAMILIES[arch.head.warp]
         self.image_size = image_size
-        modules: list[nn.Module] = []
-        in_channels = arch.in_channels
-        for layer in arch.layers:
-            modules += layer_modules(layer, in_channels)
-            in_channels = layer.out_channels
-        self.features = nn.Sequential(*modules)
+        self.features = nn.Sequential(*feature_modules(arch))
         head: list[nn.Module] = []
         if arch.head.pool_to is not None:
             head.append(nn.AdaptiveAvgPool2d(arch.head.pool_to))
@@ -60,19 +58,26 @@ def head_features(arch: Arch, image_size: int) -> int:
     return first_linear.in_shape[0]
 
 
-def layer_modules(layer: Layer, in_channels: int) -> list[nn.Module]:
-    """The modules of one `Layer`, in the order its docstring gives."""
-    modules: list[nn.Module] = [
-        nn.Conv2d(
-            in_channels, layer.out_channels, layer.kernel, layer.stride, padding=layer.padding, groups=layer.groups
-        )
-    ]
-    if layer.norm == "conv-bn-act":
-        modules.append(nn.BatchNorm2d(layer.out_channels))
-    if layer.max_pool > 1:
-        modules.append(nn.MaxPool2d(layer.max_pool))
-    if layer.act == "relu":
-        modules.append(nn.ReLU(inplace=True))
-    if layer.norm == "conv-act-bn":
-        modules.append(nn.BatchNorm2d(layer.out_channels))
-    return modules
+def feature_modules(arch: Arch) -> list[nn.Module]:
+    """The modules of all layers, in order; those between a skip and its sum are in a `Residual`."""
+    by_layer: list[list[nn.Module]] = []
+    for layer, made_of in zip(arch.layers, arch_operations(arch), strict=True):
+        by_layer.append([])
+        for operation in made_of:
+            if operation.module == Residual.__name__:
+                inside = by_layer[-layer.skip :]
+                by_layer[-layer.skip :] = [[Residual(*itertools.chain(*inside))], *([] for _ in inside[1:])]
+            else:
+                make = getattr(nn, operation.module)
+                by_layer[-1].append(make(*(value for _, value in operation.args), **dict(operation.options)))
+    return list(itertools.chain(*by_layer))
+
+
+class Residual(nn.Sequential):
+    """Adds its input to what its modules make of it."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = x
+        for module in self:
+            y = module(y)
+        return x + y

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from lstn_search.pictures.palette import Palette
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost
+from lstn_search.spec.operations import arch_operations, arch_rows
 from lstn_search.spec.warp_families import DEFAULT_WARP, WARP_FAMILIES
 
 if TYPE_CHECKING:
@@ -45,16 +46,22 @@ class ArchitectureInfo:
 def architecture_info(arch: Arch, image_size: int, name: str) -> ArchitectureInfo:
     """The rows of `arch` at `image_size`. Raises ArchError when it cannot be built there."""
     facts = cost(arch, image_size)
+    words = [row.short for row in arch_rows(arch)]
+    head = {
+        "head.pool": "average-pool",
+        "head.hidden": "linear, ReLU",
+        "head.theta": f"linear: {len(WARP_FAMILIES[arch.head.warp].params)} numbers, {arch.head.warp}",
+    }
     rows = tuple(
         LayerInfo(
             name=row.name,
             kind=row.kind,
-            what=_words(arch, row.name, row.kind, row.number, row.in_shape),
+            what=head[row.name] if row.number == 0 else words[i],
             out_shape=row.out_shape,
             params=row.params,
             gflops=row.flops / 1e9,
         )
-        for row in facts.layers
+        for i, row in enumerate(facts.layers)
     )
     return ArchitectureInfo(
         name=name,
@@ -68,36 +75,10 @@ def architecture_info(arch: Arch, image_size: int, name: str) -> ArchitectureInf
 
 def summary(arch: Arch) -> str:
     """An architecture in a line: `dw5/4 1-6 3/2-8 | pool 1, 32`; kernel/stride-width, dw depthwise, p2 max-pool."""
-    parts, channels = [], arch.in_channels
-    for layer in arch.layers:
-        stride = f"/{layer.stride}" if layer.stride > 1 else ""
-        pool = f"p{layer.max_pool}" if layer.max_pool > 1 else ""
-        if layer.groups == channels == layer.out_channels and layer.groups > 1:
-            parts.append(f"dw{layer.kernel}{stride}{pool}")
-        else:
-            groups = f"g{layer.groups}" if layer.groups > 1 else ""
-            parts.append(f"{layer.kernel}{stride}-{layer.out_channels}{groups}{pool}")
-        channels = layer.out_channels
+    parts = ["".join(operation.sign for operation in layer) for layer in arch_operations(arch)]
     head = ["flatten" if arch.head.pool_to is None else f"pool {arch.head.pool_to}"]
     head += [str(arch.head.hidden)] * (arch.head.hidden > 0) + [arch.head.warp] * (arch.head.warp != DEFAULT_WARP)
     return f"{' '.join(parts)} | {', '.join(head)}"
-
-
-def _words(arch: Arch, name: str, kind: str, number: int, in_shape: tuple[int, ...]) -> str:
-    if number == 0:
-        last = f"linear: {len(WARP_FAMILIES[arch.head.warp].params)} numbers, {arch.head.warp}"
-        return {"head.pool": "average-pool", "head.hidden": "linear, ReLU"}.get(name, last)
-    layer = arch.layers[number - 1]
-    after = [["BN"] if layer.norm == "conv-bn-act" else [], ["ReLU"] if layer.act == "relu" else [],
-             ["BN"] if layer.norm == "conv-act-bn" else []]  # fmt: skip
-    norm_first, act, norm_last = after
-    if kind == "max-pool":
-        return ", ".join([f"max {layer.max_pool}×{layer.max_pool}", *act, *norm_last])
-    words = f"{layer.kernel}×{layer.kernel}"
-    words += f" stride {layer.stride}" if layer.stride > 1 else ""
-    if layer.groups > 1:
-        words += " depthwise" if layer.groups == in_shape[0] == layer.out_channels else f" in {layer.groups} groups"
-    return ", ".join([words, *norm_first, *([] if layer.max_pool > 1 else [*act, *norm_last])])
 
 
 ROW_INCHES = 0.235

@@ -23,7 +23,7 @@ from lstn_search.pictures.before_after_drawing import check_suffix, draw_picture
 from lstn_search.pictures.sightings import BeforeAfterInfo, Guess, Pixels, ShownImage, Sighting
 from lstn_search.pictures.trained import Snapshot, Trained, trained_of_run
 from lstn_search.spec.task import Task
-from lstn_search.train.workbench import seeded
+from lstn_search.training.workbench import seeded
 
 if TYPE_CHECKING:
     from lstn_search.runs.entries import Entry

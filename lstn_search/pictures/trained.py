@@ -19,8 +19,8 @@ from lstn_search.runs.checkpoints import load_checkpoint, load_localizer, split_
 from lstn_search.runs.folder import checkpoint_file
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.task import Task
-from lstn_search.train.prepared import Prepared
-from lstn_search.train.trial import start_trial
+from lstn_search.training.prepared import Prepared
+from lstn_search.training.trial import start_trial
 
 if TYPE_CHECKING:
     from lstn_search.runs.entries import Entry

@@ -1,20 +1,26 @@
 """Arch -> the source of model.py: the localization net layer by layer, and the spatial transformer around it.
 
-The text is made from the description, not from the torch module, and is as ruff would format it at 88 columns (its
-default) and at any wider setting: what fits is on one line, what does not has one item a line and a trailing comma.
+The text is made from the description, not from the torch module (`Residual` alone is copied), and is as ruff would
+format it at 88 columns (its default) and at any wider setting: what fits is on one line, what does not has one item a
+line and a trailing comma.
 """
 
+import inspect
 import textwrap
 from collections.abc import Container, Iterable, Mapping, Sequence
 
+from lstn_search.nets.localizer import Residual
 from lstn_search.shipping._wrapper import IMPORTS, TRANSFORMER, WEIGHTS
-from lstn_search.spec.arch import Arch, Layer
+from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import Cost, cost
+from lstn_search.spec.operations import CONV_DEFAULTS, Operation, arch_operations
 from lstn_search.spec.warp_families import WARP_FAMILIES, WarpFamily
 
 __all__ = ["model_code"]
 
 WIDTH = 88
+INDENT = " " * 12
+"""Of the modules in a Sequential."""
 HELPER_USES = 3
 """A run of modules such as convolution, batch norm, ReLU gets a helper function when it occurs this often."""
 
@@ -35,13 +41,14 @@ def model_code(
     """
     assert len(mean) == len(std) == arch.in_channels
     total = cost(arch, image_size)
-    made_by: dict[Recipe, list[Layer]] = {}
-    for layer, in_channels in zip(arch.layers, _inputs(arch), strict=True):
-        made_by.setdefault(_recipe(layer, in_channels), []).append(layer)
+    made_by: dict[Recipe, list[Modules]] = {}
+    for modules in _modules(arch):
+        made_by.setdefault(_recipe(modules), []).append(modules)
     helpers = {recipe: layers for recipe, layers in made_by.items() if len(recipe) > 1 and len(layers) >= HELPER_USES}
     constants = [f"IMAGE_SIZE = {image_size}", _tuple("MEAN", mean), _tuple("STD", std), WEIGHTS]
     top = "\n\n".join([_docstring(arch, total, title, facts), IMPORTS, "\n".join(constants)])
-    definitions = [_helper(recipe, layers) for recipe, layers in helpers.items()]
+    definitions = [inspect.getsource(Residual).rstrip()] * any(layer.skip for layer in arch.layers)
+    definitions += [_helper(recipe, layers) for recipe, layers in helpers.items()]
     return "\n\n\n".join([top, *definitions, _localization_net(arch, total, helpers), TRANSFORMER])
 
 
@@ -101,61 +108,62 @@ def _tuple(name: str, values: Iterable[float]) -> str:
 
 # -- the localization net ----------------------------------------------------------------------------------------------
 
+Modules = tuple[Operation, ...]
+"""The operations of a layer but for the sum that closes a skip."""
+
 Recipe = tuple[str, ...]
-"""What a layer is made of, in order: ("conv" or "depthwise", "bn", "pool2", "relu")."""
+"""Their names: ("conv" or "depthwise", "bn", "pool2", "relu")."""
 
 
-def _recipe(layer: Layer, in_channels: int) -> Recipe:
-    depthwise = layer.groups == in_channels == layer.out_channels > 1
-    recipe = ["depthwise" if depthwise else "conv"]
-    recipe += ["bn"] * (layer.norm == "conv-bn-act")
-    recipe += [f"pool{layer.max_pool}"] * (layer.max_pool > 1)
-    recipe += ["relu"] * (layer.act == "relu")
-    recipe += ["bn"] * (layer.norm == "conv-act-bn")
-    return tuple(recipe)
+def _modules(arch: Arch) -> list[Modules]:
+    return [tuple(op for op in layer if op.module != Residual.__name__) for layer in arch_operations(arch)]
 
 
-def _module(part: str, channels: object) -> str:
-    """The module that stands for a part of a recipe behind its convolution."""
-    if part.startswith("pool"):
-        return f"nn.MaxPool2d({part.removeprefix('pool')})"
-    return {"bn": f"nn.BatchNorm2d({channels})", "relu": "nn.ReLU(inplace=True)"}[part]
+def _recipe(modules: Modules) -> Recipe:
+    return tuple(module.name for module in modules)
 
 
-def _words(part: str) -> str:
-    window = part.removeprefix("pool")
-    words = {"conv": "convolution", "depthwise": "depthwise convolution", "bn": "batch norm", "relu": "ReLU"}
-    return words.get(part) or f"{window} x {window} max-pool"
+def _parameters(conv: Operation) -> dict[str, str]:
+    """The arguments of a convolution that are parameters of its helper, and what they are called there."""
+    names = {name: name for name in (*dict(conv.args), *CONV_DEFAULTS)}
+    same = ("in_channels", "out_channels", "groups") if conv.name == "depthwise" else ()
+    return names | dict.fromkeys(same, "channels")
 
 
-def _options(layer: Layer) -> dict[str, int]:
-    """The options of a layer's convolution that are not at their defaults."""
-    defaults = {"stride": 1, "padding": 0, "groups": 1}
-    return {name: getattr(layer, name) for name in defaults if getattr(layer, name) != defaults[name]}
+def _arguments(module: Operation, names: Mapping[str, str], options: Iterable[str]) -> list[str]:
+    """The arguments that make `module`: those in `names` by their names, the others by their values."""
+    values: dict[str, object] = {**dict(module.args), **dict(module.options), **names}
+    return [str(values[name]) for name, _ in module.args] + [f"{name}={values[name]}" for name in options]
 
 
-def _helper(recipe: Recipe, layers: Iterable[Layer]) -> str:
+def _call(module: Operation, names: Mapping[str, str]) -> str:
+    return f"nn.{module.module}({', '.join(_arguments(module, names, dict(module.options)))})"
+
+
+def _helper(recipe: Recipe, layers: Sequence[Modules]) -> str:
     """A function that makes the modules of `recipe`, with the options that `layers` need."""
-    used = {name for layer in layers for name in _options(layer)}
-    options = [name for name in ("stride", "padding", "groups") if name in used]
-    if recipe[0] == "depthwise":
-        options.remove("groups")
-        inputs, outputs = ["channels", "kernel"], "channels"
-        arguments = ["channels", "channels", "kernel", *(f"{name}={name}" for name in options), "groups=channels"]
-    else:
-        inputs, outputs = ["in_channels", "out_channels", "kernel"], "out_channels"
-        arguments = [*inputs, *(f"{name}={name}" for name in options)]
-    defaults = {"stride": 1, "padding": 0, "groups": 1}
-    signature = [f"{name}: int" for name in inputs] + [f"{name}: int = {defaults[name]}" for name in options]
-    sentence = ", ".join(map(_words, recipe))
+    conv, *behind = layers[0]
+    names = _parameters(conv)
+    used = {name for first, *_ in layers for name, _ in first.options}
+    options = [name for name in CONV_DEFAULTS if name in used]
+    signature = [f"{name}: int" for name in dict.fromkeys(names[name] for name, _ in conv.args)]
+    signature += [f"{name}: int = {CONV_DEFAULTS[name]}" for name in options if names[name] == name]
+    sentence = ", ".join(module.noun for module in layers[0])
     return "\n".join(
         [
             _wrap("", f"def {'_'.join(recipe)}(", signature, ") -> list[nn.Module]:"),
             f'    """{sentence[0].upper()}{sentence[1:]}."""',
-            _wrap("    ", "conv = nn.Conv2d(", arguments, ")"),
-            _wrap("    ", "return [", ["conv", *(_module(part, outputs) for part in recipe[1:])], "]"),
+            _wrap("    ", f"conv = nn.{conv.module}(", _arguments(conv, names, options), ")"),
+            _wrap("    ", "return [", ["conv", *(_call(module, names) for module in behind)], "]"),
         ]
     )
+
+
+def _helper_call(recipe: Recipe, conv: Operation) -> str:
+    names = _parameters(conv)
+    values = {names[name]: str(value) for name, value in conv.args}
+    options = [f"{name}={value}" for name, value in conv.options if names[name] == name]
+    return f"*{'_'.join(recipe)}({', '.join([*values.values(), *options])})"
 
 
 def _localization_net(arch: Arch, total: Cost, helpers: Container[Recipe]) -> str:
@@ -198,28 +206,28 @@ def _matrix_lines(family: WarpFamily) -> list[str]:
 
 def _feature_lines(arch: Arch, total: Cost, helpers: Container[Recipe]) -> list[str]:
     """One line a layer, or one a module where it has no helper, each with the shape behind it."""
-    inputs = _inputs(arch)
-    shapes = {(row.number, row.kind): _shape(row.out_shape) for row in total.layers}
+    shapes: dict[tuple[int, str], str] = {(row.number, row.kind): _shape(row.out_shape) for row in total.layers}
+    last_shapes = {row.number: _shape(row.out_shape) for row in total.layers}
+    opened_by = [number - layer.skip for number, layer in enumerate(arch.layers, start=1) if layer.skip]
+    layers = _modules(arch)
     lines: list[str] = []
-    number = 0
+    number, indent = 0, INDENT
     for heading, length in _blocks(arch):
-        lines += [f"            # {heading}"] * bool(heading)
-        for layer, in_channels in zip(arch.layers[number : number + length], inputs[number:], strict=False):
+        lines += [f"{indent}# {heading}"] * bool(heading)
+        for modules in layers[number : number + length]:
+            for _ in range(opened_by.count(number)):
+                lines.append(f"{indent}Residual(")
+                indent += "    "
             number += 1
-            recipe, options = _recipe(layer, in_channels), _options(layer)
-            conv_shape = shapes[number, "conv"]
-            pool_shape = shapes.get((number, "max-pool"), conv_shape)
+            recipe = _recipe(modules)
             if recipe in helpers:
-                arguments: list[object] = [in_channels, layer.out_channels, layer.kernel]
-                if recipe[0] == "depthwise":
-                    arguments, options = arguments[1:], {k: v for k, v in options.items() if k != "groups"}
-                lines += _item(f"*{'_'.join(recipe)}({_arguments(arguments, options)})", pool_shape)
-                continue
-            lines += _item(
-                f"nn.Conv2d({_arguments([in_channels, layer.out_channels, layer.kernel], options)})", conv_shape
-            )
-            for part in recipe[1:]:
-                lines += _item(_module(part, layer.out_channels), pool_shape if part.startswith("pool") else "")
+                lines += _item(_helper_call(recipe, modules[0]), last_shapes[number], indent)
+            else:
+                for module in modules:
+                    lines += _item(_call(module, {}), shapes.get((number, module.kind), ""), indent)
+            if arch.layers[number - 1].skip:
+                indent = indent[4:]
+                lines.append(f"{indent}),")
     return lines
 
 
@@ -238,7 +246,7 @@ def _head_lines(arch: Arch, total: Cost) -> list[str]:
 def _blocks(arch: Arch) -> list[tuple[str, int]]:
     """The layers in groups: (heading, how many). Without units or separable pairs, one group without a heading."""
     blocks: list[tuple[str, int]] = []
-    rest, inputs = list(arch.layers), _inputs(arch)
+    rest, inputs = list(arch.layers), arch.inputs
     while rest:
         here = inputs[-len(rest)]
         dense = [layer.kernel if layer.groups == 1 else 0 for layer in rest[:3]]
@@ -261,11 +269,6 @@ def _blocks(arch: Arch) -> list[tuple[str, int]]:
     return [(f"{name}: {block}", length) for name, (block, length) in zip(names, blocks, strict=False)]
 
 
-def _inputs(arch: Arch) -> list[int]:
-    """The input channels of each layer."""
-    return [arch.in_channels, *(layer.out_channels for layer in arch.layers[:-1])]
-
-
 def _shape(shape: Iterable[int]) -> str:
     return " x ".join(map(str, shape))
 
@@ -273,17 +276,13 @@ def _shape(shape: Iterable[int]) -> str:
 # -- formatting --------------------------------------------------------------------------------------------------------
 
 
-def _arguments(positional: Iterable[object], options: Mapping[str, object]) -> str:
-    return ", ".join([*map(str, positional), *(f"{name}={value}" for name, value in options.items())])
-
-
-def _item(code: str, comment: str = "") -> list[str]:
+def _item(code: str, comment: str = "", indent: str = INDENT) -> list[str]:
     """`code` as an item of a Sequential; a comment that does not fit beside it goes above it."""
-    line = f"            {code},"
+    line = f"{indent}{code},"
     if not comment:
         return [line]
     beside = f"{line}  # {comment}"
-    return [beside] if len(beside) <= WIDTH else [f"            # {comment}", line]
+    return [beside] if len(beside) <= WIDTH else [f"{indent}# {comment}", line]
 
 
 def _wrap(indent: str, head: str, items: Sequence[str], tail: str) -> str:

@@ -13,8 +13,8 @@ from lstn_search.runs.entries import Entry
 from lstn_search.runs.run import Run
 from lstn_search.shipping.folder import write_model
 from lstn_search.shipping.proof import Proof
-from lstn_search.train.evaluation import EvalReport
-from lstn_search.train.workbench import Workbench
+from lstn_search.training.evaluation import EvalReport
+from lstn_search.training.workbench import Workbench
 
 __all__ = ["write_evaluation", "write_export"]
 

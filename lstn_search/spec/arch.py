@@ -27,7 +27,7 @@ FORMAT_VERSION = 1
 class Layer:
     """One convolution and what follows it, in this order:
 
-        conv (with bias) -> [BN if conv-bn-act] -> [max-pool] -> [activation] -> [BN if conv-act-bn]
+        conv (with bias) -> [BN if conv-bn-act] -> [max-pool] -> [activation] -> [BN if conv-act-bn] -> [add the input]
 
     Pooling stands before the activation as in Tables 1 and 2 of the paper (a ReLU and a max-pool commute).
     """
@@ -43,11 +43,14 @@ class Layer:
     act: Act = "relu"
     max_pool: int = 1
     """Window and stride of the max-pool; 1 means there is none."""
+    skip: int = 0
+    """The input of how many layers, up to this one, is added to its output; 0 means none."""
 
     def __post_init__(self) -> None:
         for name in ("out_channels", "kernel", "stride", "groups", "max_pool"):
             _check_int(f"layer {name}", getattr(self, name), minimum=1)
-        _check_int("layer padding", self.padding, minimum=0)
+        for name in ("padding", "skip"):
+            _check_int(f"layer {name}", getattr(self, name), minimum=0)
         _check_choice("layer norm", self.norm, get_args(Norm))
         _check_choice("layer act", self.act, get_args(Act))
         if self.padding >= self.kernel:
@@ -56,6 +59,16 @@ class Layer:
             raise ArchError(f"layer groups {self.groups} must divide out_channels {self.out_channels}")
         if self.act == "none" and self.norm == "conv-act-bn" and self.max_pool == 1:
             object.__setattr__(self, "norm", "conv-bn-act")  # without an activation the two placements are one network
+
+    @property
+    def keeps_size(self) -> bool:
+        """Whether a map of any size comes out as large as it went in."""
+        return self.stride == self.max_pool == 1 and 2 * self.padding == self.kernel - 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Every field, as JSON types; `skip` only where there is one, so that digests from before it stay."""
+        fields = dataclasses.asdict(self)
+        return fields if self.skip else {name: value for name, value in fields.items() if name != "skip"}
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -90,23 +103,45 @@ class Arch:
             raise ArchError(f"layers must be a tuple of Layer, got {type(self.layers).__name__}")
         if not self.layers:
             raise ArchError("an architecture needs at least one layer, got none")
-        channels = self.in_channels
-        for number, layer in enumerate(self.layers, start=1):
+        for number, (layer, channels) in enumerate(zip(self.layers, self.inputs, strict=True), start=1):
             if channels % layer.groups:
                 raise ArchError(f"layer {number}: groups {layer.groups} must divide its {channels} input channels")
-            channels = layer.out_channels
+            if layer.skip:
+                self._check_skip(number)
+
+    def _check_skip(self, number: int) -> None:
+        """Raise ArchError unless what layer `number` adds has the shape of its output, and no skip crosses another."""
+        skip = self.layers[number - 1].skip
+        start = number - skip
+        inside = self.layers[max(start, 0) : number]
+        what = f"layer {number}: skip {skip}"
+        if start < 0:
+            raise ArchError(f"{what} reaches further back than the first layer; use {number} or less")
+        if self.inputs[start] != inside[-1].out_channels:
+            raise ArchError(
+                f"{what} adds {self.inputs[start]} channels to {inside[-1].out_channels}; make the two equal"
+            )
+        if not all(layer.keeps_size for layer in inside):
+            raise ArchError(f"{what} needs layers that keep the map's size: stride 1, padding kernel // 2, no pooling")
+        if any(layer.skip > depth for depth, layer in enumerate(inside, start=1)):
+            raise ArchError(f"{what} begins within another skip; let one hold the other")
+
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """The input channels of each layer."""
+        return (self.in_channels, *(layer.out_channels for layer in self.layers[:-1]))
 
     # -- JSON ----------------------------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
-        """Every field, spelled out, as JSON types; `warp` only if it is not the default: older digests stay."""
+        """Every field, as JSON types; `skip` and `warp` only where they are not the default: older digests stay."""
         head = dataclasses.asdict(self.head)
         if self.head.warp == DEFAULT_WARP:
             del head["warp"]
         return {
             "version": FORMAT_VERSION,
             "in_channels": self.in_channels,
-            "layers": [dataclasses.asdict(layer) for layer in self.layers],
+            "layers": [layer.to_dict() for layer in self.layers],
             "head": head,
         }
 

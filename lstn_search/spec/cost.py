@@ -1,12 +1,15 @@
 """What an architecture costs: parameters, MACs, FLOPs, shapes and receptive field, from the description alone.
 
-One rule a kind of layer, on shapes only. With a map of `C x H x W` at the layer's *output*:
+One rule an operation, on shapes only. With a map of `C x H x W` at its *output*:
 
-    layer                         params                       MACs                            FLOPs
+    operation                     params                       MACs                            FLOPs
     convolution with bias         C * C_in/groups * k*k + C    C * C_in/groups * k*k * H*W     MACs + C*H*W (the bias)
     batch norm, where it stands   2 * C                        none                            2 * C*H*W
+    sum with an earlier map       none                         none                            C*H*W, as for a bias
     linear with bias              in * out + out               in * out                        in * out
     ReLU, max- and average-pool   none                         none                            none
+
+Those of a layer are in operations.py.
 
 This is the convention of the paper: it gives its Table 9. One multiply-accumulate counts as one FLOP. *Not* counted:
 ReLU, pooling, the biases of the linear layers, the step from a warp's parameters to its matrix (it copies), and the
@@ -20,6 +23,7 @@ from typing import Any, Literal, NamedTuple
 
 from lstn_search.errors import ArchError, SettingError
 from lstn_search.spec.arch import Arch, Head, Layer
+from lstn_search.spec.operations import Operation, layer_rows
 from lstn_search.spec.warp_families import WARP_FAMILIES
 
 __all__ = [
@@ -126,7 +130,7 @@ class TransformerCost:
         return {**dataclasses.asdict(self), "flops": self.flops, "gflops": self.gflops}
 
 
-_Row = tuple[str, Kind, int, tuple[int, ...], tuple[int, ...], int, int, int, int, int, int]
+_Row = tuple[str, str, int, tuple[int, ...], tuple[int, ...], int, int, int, int, int, int]
 _row: Callable[[_Row], LayerCost] = functools.partial(tuple.__new__, LayerCost)
 """LayerCost from a tuple of all its fields, in half the time of a call with arguments."""
 
@@ -170,38 +174,19 @@ def layer_costs(layers: tuple[Layer, ...], *, in_channels: int, image_size: int)
     shape = (channels, size, size)
     field = jump = 1
     for number, layer in enumerate(layers, start=1):
-        kernel, stride, pool, width, norm = layer.kernel, layer.stride, layer.max_pool, layer.out_channels, layer.norm
-        conv_size = (size + 2 * layer.padding - kernel) // stride + 1
-        if conv_size < 1:
-            raise _vanished(f"layer {number}: convolution {kernel}x{kernel}", size, image_size)
-        area = conv_size * conv_size
-        weights = width * (channels // layer.groups) * kernel * kernel
-        macs = weights * area
-        params, flops = weights + width, macs + width * area
-        field += (kernel - 1) * jump
-        jump *= stride
-
-        norm_params = late = 0
-        if norm == "conv-act-bn" and pool > 1:
-            late = 2 * width  # behind the pooling, so in its row
-        elif norm != "none":
-            norm_params = 2 * width
-            params, flops = params + norm_params, flops + norm_params * area
-        in_shape, shape = shape, (width, conv_size, conv_size)
-        rows.append(
-            _row((f"conv{number}", "conv", number, in_shape, shape, params, norm_params, macs, flops, field, jump))
-        )
-        channels, size = width, conv_size
-
-        if pool > 1:
-            size = conv_size // pool
+        for row in layer_rows(layer, channels):
+            before, size = size, (size + 2 * row.padding - row.window) // row.stride + 1
             if size < 1:
-                raise _vanished(f"layer {number}: max-pool {pool}x{pool}", conv_size, image_size)
-            flops = late * size * size
-            field += (pool - 1) * jump
-            jump *= pool
-            in_shape, shape = shape, (width, size, size)
-            rows.append(_row((f"pool{number}", "max-pool", number, in_shape, shape, late, late, 0, flops, field, jump)))
+                raise _vanished(number, row, before, image_size)
+            area = size * size
+            field += (row.window - 1) * jump
+            jump *= row.stride
+            in_shape, shape = shape, (row.out_channels, size, size)
+            name, macs, flops = f"{row.kind.removeprefix('max-')}{number}", row.macs * area, row.flops * area
+            rows.append(
+                _row((name, row.kind, number, in_shape, shape, row.params, row.norm_params, macs, flops, field, jump))
+            )
+        channels = layer.out_channels
     return rows
 
 
@@ -267,8 +252,9 @@ def _linear(name: str, features: int, outputs: int, field: int) -> LayerCost:
     return LayerCost(name, "linear", 0, (features,), (outputs,), macs + outputs, 0, macs, macs, field, 0)
 
 
-def _vanished(what: str, size: int, image_size: int) -> ArchError:
+def _vanished(number: int, row: Operation, size: int, image_size: int) -> ArchError:
+    what = {"conv": "convolution"}.get(row.kind, row.kind)
     return ArchError(
-        f"{what} shrinks its {size}x{size} map below 1x1 at image size {image_size}; "
-        "use a larger image, less stride or pooling, or padding"
+        f"layer {number}: {what} {row.window}x{row.window} shrinks its {size}x{size} map below 1x1 at image size "
+        f"{image_size}; use a larger image, less stride or pooling, or padding"
     )

@@ -16,7 +16,7 @@ __all__ = [
 
 Status = Literal["ok", "inert", "collapsed", "frame reader", "failed"]
 DEAD: tuple[Status, ...] = ("inert", "collapsed", "frame reader")
-"""Trained to the end, and of no use; see `lstn_search.train.health`."""
+"""Trained to the end, and of no use; see `lstn_search.training.health`."""
 
 INERT_SPREAD = 0.02
 """Below this spread theta is constant for practical purposes: it moves a 64 px image by about half a pixel."""

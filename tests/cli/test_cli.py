@@ -62,7 +62,10 @@ def search(*args: str, dataset: str = "glyphs", budget: str = "0.03") -> list[st
     ("args", "message"),
     [
         (search(dataset="caltech11"), "unknown dataset 'caltech11'; did you mean 'caltech101'?"),
-        (search(dataset="mnist"), "unknown dataset 'mnist'; known: caltech101, cifar10, folder:PATH, glyphs, tsrd"),
+        (
+            search(dataset="mnist"),
+            "unknown dataset 'mnist'; known: caltech101, cifar10, clutter, folder:PATH, glyphs, tsrd",
+        ),
         (search(dataset="folder:"), "dataset 'folder:' has no path"),
         (search("--space", "lsnt"), "search space 'lsnt' is unknown; did you mean 'lstn'?"),
         (search("--space", "nowhere.toml"), "nowhere.toml: cannot be read"),

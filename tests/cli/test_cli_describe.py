@@ -189,7 +189,9 @@ HEAVY = {"torch", "numpy", "pandas", "optuna", "matplotlib"}
 NO_TORCH = f"import sys; assert not {HEAVY} & set(sys.modules), {HEAVY} & set(sys.modules)"
 
 
-@pytest.mark.parametrize("module", ["errors", "arch", "choices", "cost", "moves", "space", "pareto", "cli"])
+@pytest.mark.parametrize(
+    "module", ["errors", "spec.arch", "spec.choices", "spec.cost", "spec.moves", "spec.settings", "spec.pareto", "cli"]
+)
 def test_importing_brings_no_torch(module: str) -> None:
     subprocess.run([sys.executable, "-c", f"import lstn_search.{module}; {NO_TORCH}"], cwd=ROOT, check=True)
 

@@ -78,7 +78,8 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Task]:
             asked.append(task)
             raise KeyboardInterrupt
 
-        monkeypatch.setattr("lstn_search.jobs.work.prepare", prepare)
+        for user in ("jobs.work", "training.prepared"):
+            monkeypatch.setattr(f"lstn_search.{user}.prepare", prepare)
         monkeypatch.setattr(sys, "argv", ["cli.py", *map(str, args)])
         with pytest.raises((SystemExit, KeyboardInterrupt)):
             main()

@@ -5,7 +5,7 @@ import random
 
 import pytest
 import torch
-from tiny_spaces import with_warp
+from tiny_spaces import SKIPS, with_warp
 
 from lstn_search.errors import ArchError
 from lstn_search.nets.localizer import Localizer
@@ -25,7 +25,7 @@ def random_archs(num: int) -> list[Arch]:
 
 
 WARPS = [with_warp(SPACE.seeds["light"], warp) for warp in WARP_FAMILIES]
-ARCHS = [*SPACE.seeds.values(), *WARPS, *random_archs(12)]
+ARCHS = [*SPACE.seeds.values(), SKIPS, *WARPS, *random_archs(12)]
 
 
 def awake(arch: Arch) -> Localizer:
@@ -92,6 +92,19 @@ def test_layers_are_applied_in_the_order_their_docstring_gives() -> None:
         hidden, last = localizer.head[2], localizer.last
         expected = (h @ hidden.weight.T + hidden.bias).relu() @ last.weight.T + last.bias  # type: ignore[operator]
         torch.testing.assert_close(localizer(x_BCHW), expected.view(-1, 2, 3))
+
+
+def test_a_skip_adds_the_input_of_its_layers() -> None:
+    layers = (Layer(out_channels=5, kernel=1), Layer(out_channels=5, kernel=3, padding=1, skip=1),
+              Layer(out_channels=3, kernel=1, act="none", skip=3))  # fmt: skip
+    arch = Arch(layers=layers, head=Head(pool_to=1, hidden=0))
+    localizer = awake(arch).eval()
+    convs = [module for module in localizer.modules() if isinstance(module, torch.nn.Conv2d)]
+    x_BCHW = torch.randn(2, 3, SIZE_PX, SIZE_PX)
+    with torch.no_grad():
+        inner = convs[0](x_BCHW).relu()
+        outer = x_BCHW + convs[2](inner + convs[1](inner).relu())
+        torch.testing.assert_close(localizer(x_BCHW), localizer.last(outer.mean(dim=(2, 3))).view(-1, 2, 3))
 
 
 @pytest.mark.parametrize(("name", "size"), [("stn", 8), ("vstn", 12), ("lstn", 10)])

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 from report_runs import BUDGET_GFLOPS, NUM_TRIALS, make_references, make_run, make_settings
 from scipy import stats
-from tiny_spaces import with_warp
+from tiny_spaces import SKIPS, with_warp
 
 from lstn_search.cli import main
 from lstn_search.nets.localizer import Localizer
@@ -267,7 +267,7 @@ def test_a_planted_choice_is_the_most_important(run: Run, history: History) -> N
 
 
 def test_the_bounds_of_death_are_those_of_the_training() -> None:
-    from lstn_search.train import health
+    from lstn_search.training import health
 
     for name in ("INERT_SPREAD", "COLLAPSED_OUT_OF_FRAME", "COLLAPSED_SCALE"):
         assert getattr(theta, name) == getattr(health, name)
@@ -355,6 +355,7 @@ def test_lstn_is_drawn_as_the_paper_has_it() -> None:
 def test_an_architecture_in_a_line() -> None:
     assert summary(load_space("lstn").seeds["light"]) == "dw3 1-16p2 dw3 1-32 | pool 1"
     assert summary(load_space("lstn").seeds["stn"]) == "7-8p2 5-10p2 | flatten, 32"
+    assert summary(SKIPS) == "1-16 dw3+ 1-3+3 5/2-8p2 5-8g2+ | flatten, 32"
 
 
 @pytest.mark.parametrize("warp", WARP_FAMILIES)
@@ -388,6 +389,7 @@ def untrained(path: Path, **settings: Any) -> Run:
 OTHERS: dict[str, Any] = {
     "dataset": "folder:/it's $HOME & co", "data_dir": "/data/of mine", "backbone": "resnet18", "device": "cpu",
     "poses": "/boxes of mine.csv",
+    "objectives": ("accuracy", "params", "gflops"),
 }  # fmt: skip
 """Other values of settings that are free text."""
 

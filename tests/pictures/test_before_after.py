@@ -32,10 +32,10 @@ from lstn_search.pictures.trained import Snapshot, Trained, train_for_show, trai
 from lstn_search.runs.run import Run
 from lstn_search.shipping.export import write_evaluation
 from lstn_search.spec.results import TrialResult
-from lstn_search.train.evaluation import EvalReport, Evaluation
-from lstn_search.train.prepared import Prepared
-from lstn_search.train.warm import Warm
-from lstn_search.train.workbench import Workbench
+from lstn_search.training.evaluation import EvalReport, Evaluation
+from lstn_search.training.prepared import Prepared
+from lstn_search.training.warm import Warm
+from lstn_search.training.workbench import Workbench
 
 TURNED = (0.8 * math.cos(0.4), -0.8 * math.sin(0.4), 0.2, 0.8 * math.sin(0.4), 0.8 * math.cos(0.4), -0.1)
 """Rotated, enlarged and shifted."""

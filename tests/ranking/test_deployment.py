@@ -22,8 +22,8 @@ from lstn_search.runs.run import Run, open_run
 from lstn_search.spec.ladder import Ladder
 from lstn_search.spec.results import TrialResult
 from lstn_search.spec.task import Task
-from lstn_search.train.prepared import prepare
-from lstn_search.train.trial import start_trial
+from lstn_search.training.prepared import prepare
+from lstn_search.training.trial import start_trial
 
 # -- trial size against deployment size --------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 import ast
 import importlib.util
+import inspect
 import itertools
 import json
 import random
@@ -16,11 +17,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_spaces import with_warp
+from tiny_spaces import SKIPS, with_warp
 from torch import nn
 
 from lstn_search.errors import ArchError, RunError
-from lstn_search.nets.localizer import Localizer
+from lstn_search.nets.localizer import Localizer, Residual
 from lstn_search.nets.transformer import SpatialTransformer, warp
 from lstn_search.shipping import folder as export_folder
 from lstn_search.shipping.code import model_code
@@ -52,6 +53,7 @@ ODD_ARCHS = [  # what no seed point and no point of the space has
     Arch(layers=(Layer(out_channels=512, kernel=5, stride=4, padding=2, groups=2),) * 3, in_channels=2),
     Arch(layers=(Layer(out_channels=8, kernel=1), Layer(out_channels=8, kernel=3), Layer(out_channels=4, kernel=1))),
     Arch(layers=(Layer(out_channels=3, kernel=3, padding=1, groups=3, max_pool=2),) * 3),
+    SKIPS,
 ]
 WARPS = [with_warp(SPACE.seeds["light"], warp) for warp in WARP_FAMILIES]
 ARCHS = [(arch, 64) for arch in [*SPACE.seeds.values(), *random_archs(30, 64), *WARPS]]
@@ -166,6 +168,28 @@ def test_each_layer_has_a_line_with_its_shape_under_its_unit() -> None:
         "*conv_bn_relu(4, 8, 1),  # 8 x 108 x 108",
         "*conv_bn_relu(8, 8, 3, stride=2, padding=1),  # 8 x 54 x 54",
         "*conv_bn_relu(8, 4, 1),  # 4 x 54 x 54",
+    ]
+
+
+def test_a_skip_holds_its_layers_in_the_module_s_own_class() -> None:
+    code = source(SKIPS, 224)
+    assert inspect.getsource(Residual) in code
+    assert "Residual" not in source(SPACE.seeds["lstn"], 224)
+    lines = code.splitlines()
+    start = lines.index("            Residual(")
+    assert [line.strip() for line in lines[start : start + 12]] == [
+        "Residual(",
+        "nn.Conv2d(3, 16, 1),  # 16 x 224 x 224",
+        "nn.BatchNorm2d(16),",
+        "nn.ReLU(inplace=True),",
+        "# unit 1: depthwise 3x3, 1x1",
+        "Residual(",
+        "nn.Conv2d(16, 16, 3, padding=1, groups=16),  # 16 x 224 x 224",
+        "nn.ReLU(inplace=True),",
+        "nn.BatchNorm2d(16),",
+        "),",
+        "nn.Conv2d(16, 3, 1),  # 3 x 224 x 224",
+        "),",
     ]
 
 

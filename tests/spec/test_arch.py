@@ -52,6 +52,37 @@ def test_batch_norm_before_and_after_no_activation_is_one_network() -> None:
     assert pooled[0] != pooled[1], "with a pooling between them they differ: batch norm may flip signs"
 
 
+def test_a_skip_is_written_only_where_there_is_one() -> None:
+    unit = Layer(out_channels=8, kernel=3, padding=1, skip=1)
+    arch = Arch(layers=(*SMALL.layers[:1], unit), head=SMALL.head)
+    assert ["skip" in layer for layer in arch.to_dict()["layers"]] == [False, True]
+    assert Arch.from_json(arch.to_json()) == arch
+    assert arch.digest != Arch(layers=(*SMALL.layers[:1], dataclasses.replace(unit, skip=0)), head=SMALL.head).digest
+
+
+KEEPS = Layer(out_channels=3, kernel=3, padding=1)
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        ([{"skip": 2}], "layer 1: skip 2 reaches further back than the first layer; use 1 or less"),
+        ([{}, {"out_channels": 4, "skip": 2}], "layer 2: skip 2 adds 3 channels to 4"),
+        ([{"stride": 2}, {"skip": 2}], "layer 2: skip 2 needs layers that keep the map's size"),
+        ([{"padding": 0}, {"skip": 2}], "needs layers that keep the map's size"),
+        ([{"max_pool": 2}, {"skip": 2}], "needs layers that keep the map's size"),
+        ([{}, {"skip": 2}, {"skip": 2}], "layer 3: skip 2 begins within another skip"),
+    ],
+)
+def test_what_a_skip_adds_has_the_shape_of_its_output(layers: list[dict[str, int]], message: str) -> None:
+    with pytest.raises(ArchError, match=message):
+        Arch(layers=tuple(dataclasses.replace(KEEPS, **layer) for layer in layers))  # type: ignore[arg-type]
+
+
+def test_a_skip_may_hold_others() -> None:
+    assert Arch(layers=tuple(dataclasses.replace(KEEPS, skip=skip) for skip in (1, 2, 1, 4)))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -59,6 +90,7 @@ def test_batch_norm_before_and_after_no_activation_is_one_network() -> None:
         ({"kernel": 3.0}, "kernel must be a whole number, got 3.0"),
         ({"stride": True}, "stride must be a whole number, got True"),
         ({"padding": -1}, "padding must be at least 0"),
+        ({"skip": -1}, "skip must be at least 0"),
         ({"padding": 3}, "padding 3 must be smaller than its kernel 3"),
         ({"groups": 3}, "groups 3 must divide out_channels 8"),
         ({"norm": "conv-bn-akt"}, "did you mean 'conv-bn-act'"),
@@ -117,5 +149,5 @@ def test_the_default_warp_is_left_out_so_that_digests_stay(warp: str) -> None:
 
 def test_canonical_json_spells_every_other_field_out() -> None:
     data = json.loads(SMALL.to_json())
-    assert set(data["layers"][0]) == {field.name for field in dataclasses.fields(Layer)}
+    assert set(data["layers"][0]) == {field.name for field in dataclasses.fields(Layer)} - {"skip"}
     assert set(data["head"]) == {field.name for field in dataclasses.fields(Head)} - {"warp"}

@@ -37,9 +37,9 @@ from lstn_search.spec.space import load_space
 from lstn_search.spec.task import Task
 from lstn_search.study.search import search
 from lstn_search.study.study import Study
-from lstn_search.train.prepared import Prepared
-from lstn_search.train.warm import Warm
-from lstn_search.train.workbench import Workbench
+from lstn_search.training.prepared import Prepared
+from lstn_search.training.warm import Warm
+from lstn_search.training.workbench import Workbench
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
 

@@ -20,7 +20,7 @@ from lstn_search.runs.run import Run, open_run
 from lstn_search.spec.cost import cost
 from lstn_search.spec.results import TrialResult
 from lstn_search.spec.space import Space, load_space
-from lstn_search.study.search import search
+from lstn_search.study.search import Search, SearchWatcher, search
 
 THREE = ("accuracy", "gflops", "params")
 TRIALS = 20
@@ -49,19 +49,13 @@ class FakeEngine(InlineEngine):
         self.run_job = job
 
 
-class Interrupter:
+class Interrupter(SearchWatcher):
     """Ctrl-C after so many rungs."""
 
     def __init__(self, num_rungs: int) -> None:
         self.left = num_rungs
 
-    def on_stage(self, name: str, what: str) -> None: ...
-
-    def on_end(self, name: str) -> None: ...
-
-    def on_ready(self, run: Run) -> None: ...
-
-    def on_rung(self, run: Run, entry: Entry) -> None:
+    def on_result(self, source: Search, result: Entry) -> None:
         self.left -= 1
         if self.left == 0:
             raise KeyboardInterrupt

@@ -22,8 +22,8 @@ from lstn_search.spec.ladder import Ladder
 from lstn_search.spec.space import Space
 from lstn_search.spec.task import Task
 from lstn_search.study.search import search
-from lstn_search.train.trial import build_localizer
-from lstn_search.train.workbench import Workbench
+from lstn_search.training.trial import build_localizer
+from lstn_search.training.workbench import Workbench
 from lstn_search.verification.plan import make_plan
 from lstn_search.verification.result import Verification
 
@@ -120,7 +120,7 @@ def plant(bench: Workbench, arch: Arch) -> nn.Module:
 def test_a_planted_inert_localizer_has_no_benefit_and_a_planted_collapsed_one_is_named(
     small_space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lstn_search.train.trial.build_localizer", plant)
+    monkeypatch.setattr("lstn_search.training.trial.build_localizer", plant)
     contenders = (
         dataclasses.replace(contender("t1", 4, gflops=0.001), arch=INERT),
         dataclasses.replace(contender("t2", 5, gflops=0.002), arch=COLLAPSED),

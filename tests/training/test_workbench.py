@@ -16,10 +16,10 @@ from lstn_search.errors import BackboneError, SettingError
 from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifier, warp
 from lstn_search.nets.warps import corner_error_px, invert
 from lstn_search.spec.seeding import seed_of
-from lstn_search.train.recovery import recover
-from lstn_search.train.trial import build_localizer
-from lstn_search.train.warm import Warm
-from lstn_search.train.workbench import Batch, Scores, Workbench, pick_device, seeded
+from lstn_search.training.recovery import recover
+from lstn_search.training.trial import build_localizer
+from lstn_search.training.warm import Warm
+from lstn_search.training.workbench import Batch, Scores, Workbench, pick_device, seeded
 
 
 def digest(batches: Iterable[Batch]) -> str:
@@ -148,7 +148,7 @@ class Ranked(nn.Module):
 
 
 def test_accuracy_is_that_of_counting_one_by_one(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lstn_search.train.workbench.EVAL_BATCH_SIZE", 50)  # 120 images: the last batch is smaller
+    monkeypatch.setattr("lstn_search.training.workbench.EVAL_BATCH_SIZE", 50)  # 120 images: the last batch is smaller
     val_I = bench.dataset.val_I
     logits_NK = torch.randn(len(val_I), 6, generator=torch.Generator().manual_seed(0))
     scores, theta = bench.evaluate(TransformedClassifier(None, Ranked(logits_NK)), val_I, view=None)
@@ -167,7 +167,7 @@ def test_thetas_come_in_the_order_of_the_images(bench: Workbench, monkeypatch: p
     nn.init.normal_(localizer.last.weight, std=0.1)
     model = TransformedClassifier(SpatialTransformer(localizer), bench.build_backbone())
     _, theta_N23 = bench.evaluate(model, bench.dataset.val_I, view=bench.view)
-    monkeypatch.setattr("lstn_search.train.workbench.EVAL_BATCH_SIZE", 7)
+    monkeypatch.setattr("lstn_search.training.workbench.EVAL_BATCH_SIZE", 7)
     _, in_small_batches = bench.evaluate(model, bench.dataset.val_I, view=bench.view)
     assert theta_N23 is not None
     torch.testing.assert_close(in_small_batches, theta_N23)

@@ -13,13 +13,13 @@ from small_training import ARCH, state_of
 from torch import nn
 
 from lstn_search.nets.transformer import warp
-from lstn_search.train.averaging import DECAY
-from lstn_search.train.health import examine
-from lstn_search.train.joint import JointTraining
-from lstn_search.train.recovery import Diverged
-from lstn_search.train.trial import build_localizer
-from lstn_search.train.warm import Warm
-from lstn_search.train.workbench import Workbench
+from lstn_search.training.averaging import DECAY
+from lstn_search.training.health import examine
+from lstn_search.training.joint import JointTraining
+from lstn_search.training.recovery import Diverged
+from lstn_search.training.trial import build_localizer
+from lstn_search.training.warm import Warm
+from lstn_search.training.workbench import Workbench
 
 Start = Callable[..., JointTraining]
 
@@ -58,7 +58,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 def test_the_rate_is_constant_after_a_warm_up_and_lower_for_the_localizer(
     bench: Workbench, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lstn_search.train.averaging.WARMUP_STEPS", 12)
+    monkeypatch.setattr("lstn_search.training.averaging.WARMUP_STEPS", 12)
     training = start()
     diary = Diary().keep(training)
     for _ in range(2):

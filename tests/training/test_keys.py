@@ -13,15 +13,15 @@ from small_search import make_settings
 from small_training import small_task
 
 from lstn_search.ranking import deployment
-from lstn_search.runs.entries import Candidate
+from lstn_search.runs.entries import make_candidate
 from lstn_search.runs.folder import RunFolder, _difference
 from lstn_search.runs.run import Run
 from lstn_search.spec.fields import described, ignored_by
 from lstn_search.spec.space import Space
 from lstn_search.spec.task import Kind, Task
-from lstn_search.train.references import reference_key
-from lstn_search.train.warm import RECIPE_VERSION, Warm, warm_key
-from lstn_search.train.workbench import Workbench
+from lstn_search.training.references import reference_key
+from lstn_search.training.warm import RECIPE_VERSION, Warm, warm_key
+from lstn_search.training.workbench import Workbench
 from lstn_search.verification.records import Records
 
 TEXTS = {
@@ -57,20 +57,9 @@ def keys(bench: Workbench, small_space: Space, tmp_path: Path) -> dict[Kind, Cal
         return make_settings(small_space, task, seed=task.seed).to_dict()
 
     def header(task: Task) -> dict[str, Any]:
-        run = Run(folder=RunFolder(tmp_path, {"settings": settings(task)}), entries=[])
-        arch = small_space.seeds["good"]
-        candidate = Candidate(
-            number=0,
-            name="good",
-            arch=arch,
-            is_seed=True,
-            params=1,
-            macs=1,
-            gflops=1.0,
-            costs=(1.0,),
-            over_budget=False,
-        )
-        return deployment._header(run, candidate, 0)
+        folder = RunFolder(tmp_path, {"settings": settings(task)})
+        candidate = make_candidate(folder.settings, 0, "good", small_space.seeds["good"], is_seed=True)
+        return deployment._header(Run(folder=folder, entries=[]), candidate, 0)
 
     return {
         "warm": lambda task: warm_key(on(task)),

@@ -8,11 +8,11 @@ from typing import Any
 
 from lstn_search.spec.ladder import Ladder
 from lstn_search.spec.results import TrialResult
-from lstn_search.train.memo import remembered
-from lstn_search.train.prepared import OnStage, Prepared
-from lstn_search.train.trial import start_trial
-from lstn_search.train.warm import RECIPE_VERSION, Warm, warm_key
-from lstn_search.train.workbench import Workbench
+from lstn_search.training.memo import remembered
+from lstn_search.training.prepared import OnStage, Prepared
+from lstn_search.training.trial import start_trial
+from lstn_search.training.warm import RECIPE_VERSION, Warm, warm_key
+from lstn_search.training.workbench import Workbench
 
 __all__ = ["load_reference", "reference_key"]
 

@@ -13,11 +13,11 @@ from small_training import draw_dataset, state_of
 
 from lstn_search.errors import CheckpointError, DataError, SettingError
 from lstn_search.nets.transformer import TransformedClassifier
-from lstn_search.train import precision as precision_module
-from lstn_search.train import warm as warm_module
-from lstn_search.train.precision import choose_precision, settle_precision
-from lstn_search.train.warm import Warm, load_warm, warm_backbone, warm_key
-from lstn_search.train.workbench import Workbench
+from lstn_search.training import precision as precision_module
+from lstn_search.training import warm as warm_module
+from lstn_search.training.precision import choose_precision, settle_precision
+from lstn_search.training.warm import Warm, load_warm, warm_backbone, warm_key
+from lstn_search.training.workbench import Workbench
 
 Make = Callable[..., Workbench]
 

@@ -9,7 +9,7 @@ import torch
 
 from lstn_search.data.views import View
 from lstn_search.nets.warps import invert
-from lstn_search.train.health import examine
+from lstn_search.training.health import examine
 
 
 def warps(num: int = 64) -> torch.Tensor:

@@ -15,10 +15,10 @@ from lstn_search.runs.folder import checkpoint_file
 from lstn_search.runs.run import Run
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.task import Task
-from lstn_search.train.evaluation import evaluate as evaluate_inside
-from lstn_search.train.prepared import Prepared
-from lstn_search.train.warm import Warm
-from lstn_search.train.workbench import Workbench
+from lstn_search.training.evaluation import evaluate as evaluate_inside
+from lstn_search.training.prepared import Prepared
+from lstn_search.training.warm import Warm
+from lstn_search.training.workbench import Workbench
 
 
 @pytest.fixture(scope="module")

@@ -10,8 +10,8 @@ from lstn_search.nets.backbones import build_backbone
 from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifier
 from lstn_search.spec.names import SCORED_FILLS
 from lstn_search.spec.task import Task
-from lstn_search.train.warm import Warm, warm_backbone
-from lstn_search.train.workbench import Workbench
+from lstn_search.training.warm import Warm, warm_backbone
+from lstn_search.training.workbench import Workbench
 
 __all__ = ["OnStage", "Prepared", "prepare"]
 

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lstn_search.train.memo import remembered
-from lstn_search.train.workbench import Workbench
+from lstn_search.training.memo import remembered
+from lstn_search.training.workbench import Workbench
 
 __all__ = ["choose_precision", "settle_precision"]
 

@@ -15,11 +15,11 @@ from torch import nn
 from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifier
 from lstn_search.nets.warps import to_matrix
 from lstn_search.spec.warp_families import WARP_FAMILIES
-from lstn_search.train.health import examine
-from lstn_search.train.recovery import Diverged, Recovery, alignment, recover
-from lstn_search.train.trial import build_localizer
-from lstn_search.train.warm import Warm
-from lstn_search.train.workbench import Workbench
+from lstn_search.training.health import examine
+from lstn_search.training.recovery import Diverged, Recovery, alignment, recover
+from lstn_search.training.trial import build_localizer
+from lstn_search.training.warm import Warm
+from lstn_search.training.workbench import Workbench
 
 Change = Callable[..., Workbench]
 

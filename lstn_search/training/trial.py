@@ -23,12 +23,12 @@ from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifi
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.results import Status, TrialResult
 from lstn_search.spec.seeding import seed_of
-from lstn_search.train.health import Verdict, examine, reads_frames
-from lstn_search.train.joint import Epoch, Joint, JointTraining
-from lstn_search.train.prepared import OnStage, Prepared
-from lstn_search.train.recovery import Diverged, recover
-from lstn_search.train.stopping import EarlyStopping
-from lstn_search.train.workbench import Workbench
+from lstn_search.training.health import Verdict, examine, reads_frames
+from lstn_search.training.joint import Epoch, Joint, JointTraining
+from lstn_search.training.prepared import OnStage, Prepared
+from lstn_search.training.recovery import Diverged, recover
+from lstn_search.training.stopping import EarlyStopping
+from lstn_search.training.workbench import Workbench
 
 __all__ = ["PaperTrial", "RecoverTrial", "Trial", "start_trial"]
 

@@ -16,12 +16,12 @@ from lstn_search.runs.checkpoints import load_checkpoint, save_checkpoint
 from lstn_search.spec.arch import Arch, Layer
 from lstn_search.spec.names import SCORED_FILLS
 from lstn_search.spec.results import References, TrialResult, gap_closed
-from lstn_search.train.joint import Epoch, JointTraining
-from lstn_search.train.prepared import Prepared
-from lstn_search.train.references import reference_key
-from lstn_search.train.trial import PaperTrial, Trial, start_trial
-from lstn_search.train.warm import Warm
-from lstn_search.train.workbench import Workbench
+from lstn_search.training.joint import Epoch, JointTraining
+from lstn_search.training.prepared import Prepared
+from lstn_search.training.references import reference_key
+from lstn_search.training.trial import PaperTrial, Trial, start_trial
+from lstn_search.training.warm import Warm
+from lstn_search.training.workbench import Workbench
 
 Make = Callable[..., Workbench]
 Trained = tuple[TrialResult, TransformedClassifier]

@@ -16,10 +16,10 @@ from lstn_search.shipping.export import write_evaluation
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost
 from lstn_search.spec.results import References
-from lstn_search.train.evaluation import EvalReport, Evaluation, evaluate
-from lstn_search.train.prepared import Prepared
-from lstn_search.train.warm import Warm
-from lstn_search.train.workbench import Batch, Workbench
+from lstn_search.training.evaluation import EvalReport, Evaluation, evaluate
+from lstn_search.training.prepared import Prepared
+from lstn_search.training.warm import Warm
+from lstn_search.training.workbench import Batch, Workbench
 
 Evaluated = tuple[EvalReport, TransformedClassifier]
 
@@ -74,7 +74,7 @@ def test_the_second_time_nothing_is_trained(
     bench: Workbench, warm: Warm, small_cache: Path, evaluated: Evaluated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "lstn_search.train.evaluation.start_trial", lambda *args, **options: pytest.fail("trained again")
+        "lstn_search.training.evaluation.start_trial", lambda *args, **options: pytest.fail("trained again")
     )
     report, model = evaluate(Prepared(bench, warm), None, name="none", cache_dir=small_cache, on_stage=quiet)
     assert model is None and report.arch is None

@@ -20,9 +20,9 @@ from lstn_search.errors import CheckpointError, SettingError
 from lstn_search.nets.transformer import TransformedClassifier
 from lstn_search.nets.weights import load_weights, save_weights
 from lstn_search.spec.seeding import seed_of
-from lstn_search.train.memo import locked, writing_to
-from lstn_search.train.precision import settle_precision
-from lstn_search.train.workbench import Scores, Workbench
+from lstn_search.training.memo import locked, writing_to
+from lstn_search.training.precision import settle_precision
+from lstn_search.training.workbench import Scores, Workbench
 
 __all__ = ["RECIPE_VERSION", "Warm", "load_warm", "warm_backbone", "warm_key"]
 

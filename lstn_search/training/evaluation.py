@@ -9,11 +9,11 @@ from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost
 from lstn_search.spec.results import TrialResult
 from lstn_search.spec.task import Task
-from lstn_search.train.memo import remembered
-from lstn_search.train.prepared import OnStage, Prepared
-from lstn_search.train.references import reference_key
-from lstn_search.train.trial import start_trial
-from lstn_search.train.workbench import Scores, Workbench
+from lstn_search.training.memo import remembered
+from lstn_search.training.prepared import OnStage, Prepared
+from lstn_search.training.references import reference_key
+from lstn_search.training.trial import start_trial
+from lstn_search.training.workbench import Scores, Workbench
 
 __all__ = ["EvalReport", "Evaluation", "evaluate", "evaluate_arch", "evaluate_reference"]
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lstn_search.errors import DataError
-from lstn_search.train.memo import remembered
+from lstn_search.training.memo import remembered
 
 KEY = "0123456789abcdef" * 4
 

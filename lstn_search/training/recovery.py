@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lstn_search.nets.warps import corner_error_px
-from lstn_search.train.workbench import Batch, Workbench
+from lstn_search.training.workbench import Batch, Workbench
 
 __all__ = ["MILESTONES", "Diverged", "OnMilestone", "Recovery", "alignment", "recover"]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from lstn_search.train.stopping import EarlyStopping
+from lstn_search.training.stopping import EarlyStopping
 
 LEVEL = [70.0, 70.2, 69.9, 70.1, 70.0, 70.2, 69.8, 70.0, 70.1, 70.0]
 """Mean 70.03; every one within 0.25 of it; the last one fell."""

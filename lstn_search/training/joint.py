@@ -16,10 +16,10 @@ from torch import nn
 from lstn_search.data.views import View
 from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifier
 from lstn_search.spec.seeding import seed_of
-from lstn_search.train.averaging import MovingAverage, warmup
-from lstn_search.train.health import Health, examine
-from lstn_search.train.recovery import Diverged
-from lstn_search.train.workbench import Batch, Scores, Workbench
+from lstn_search.training.averaging import MovingAverage, warmup
+from lstn_search.training.health import Health, examine
+from lstn_search.training.recovery import Diverged
+from lstn_search.training.workbench import Batch, Scores, Workbench
 
 __all__ = ["Epoch", "Joint", "JointTraining"]
 
