@@ -110,6 +110,8 @@ def full_schedule_task(given: Given, run_task: Task | None, *, command: str = "e
 
 
 def _print(console: Any, report: "EvalReport") -> None:
+    from lstn_search.cli.tables import why_inert
+
     console.print(_table(report))
     row = report.arch
     if row is not None and row.result.status == "failed":
@@ -121,6 +123,8 @@ def _print(console: Any, report: "EvalReport") -> None:
             f"out of frame {100 * (health.out_of_frame or 0):.0f} %, scale {health.scale:.2f}, "
             f"determinant {health.determinant:.2f}"
         )
+        if health.status == "inert" and (why := why_inert(report.task)):
+            console.print(why)
         if row.test and report.control.test:
             gain = row.test.top1 - report.control.test.top1
             console.print(f"test top-1 against the control: {gain:+.1f} points (one seed: see docs/trial.md on noise)")

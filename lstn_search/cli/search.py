@@ -97,7 +97,7 @@ def search_command(
     out = out or _default_out(settings)
 
     from lstn_search.cli.progress import SearchProgress, make_console
-    from lstn_search.cli.tables import front_table
+    from lstn_search.cli.tables import front_table, why_inert
     from lstn_search.jobs.loop import Watchers
     from lstn_search.ranking.facts import warnings
     from lstn_search.study.search import search
@@ -128,6 +128,8 @@ def search_command(
         console.print("no further network within the budget turned up: the space is exhausted")
     counts = run.folder.manifest["counts"]
     console.print(f"not trained: {counts['rejected']} proposals over budget, {counts['duplicates']} duplicates")
+    if (why := why_inert(task)) and any(entry.status == "inert" for entry in run.entries if entry.results):
+        console.print(why)
     for note in (*run.notes, *warnings(run)):
         typer.echo(f"warning: {note}", err=True)
     console.print(f"run folder: {out}")

@@ -10,13 +10,24 @@ from lstn_search.spec.objectives import front_name
 if TYPE_CHECKING:
     from lstn_search.runs.entries import Entry
     from lstn_search.runs.run import Run
+    from lstn_search.spec.task import Task
 
-__all__ = ["front_table", "number", "plain_table"]
+__all__ = ["front_table", "number", "plain_table", "why_inert"]
 
 
 def number(value: float | None, digits: int = 1) -> str:
     """A number with fixed digits, or a dash."""
     return "–" if value is None else f"{value:.{digits}f}"
+
+
+def why_inert(task: "Task") -> str | None:
+    """What an inert localizer means where nobody said what there is to undo, and the cures; None elsewhere."""
+    if task.has_oracle:
+        return None
+    return (
+        "inert: theta is the same for every image, as nothing says what there is to undo; train under a view "
+        "(--view affine), or say where the objects are (--poses)"
+    )
 
 
 def plain_table(title: str, caption: str, **layout: Any) -> Table:

@@ -16,7 +16,8 @@ from torch import nn
 
 from lstn_search.data.dataset import Dataset
 from lstn_search.data.files import decode_files, images_below
-from lstn_search.data.views import View
+from lstn_search.data.fills import Fills, fill_for_scoring
+from lstn_search.data.views import View, resample
 from lstn_search.errors import CheckpointError, DataError, SettingError
 from lstn_search.nets.transformer import warp
 from lstn_search.pictures.before_after_drawing import check_suffix, draw_picture, write_film, write_picture
@@ -210,7 +211,8 @@ class _Stage:
         columns = [upright_NCHW]
         if view:
             drawn_NV23 = view.draw(num * num_drawn, seeded(seed, "shown views")).view(num, num_drawn, 2, 3)
-            columns += [warp(upright_NCHW, drawn_NV23[:, number]) for number in range(num_drawn)]
+            outside = Fills((fill_for_scoring(task.fill),) * num)  # what is shown is what is scored
+            columns += [resample(upright_NCHW, drawn_NV23[:, number], outside) for number in range(num_drawn)]
         self.x_BCHW = torch.stack(columns, dim=1).flatten(0, 1).contiguous()
         """Image by image, all views of one after the other."""
         self.labels_B = None

@@ -14,7 +14,7 @@ __all__ = ["COLUMNS", "trial_rows"]
 COLUMNS: tuple[tuple[str, int | None, str], ...] = (
     ("name", None, "the seed point's name, or t and the number of the trial"),
     ("role", None, "seed point, front or searched"),
-    ("theta", None, "alive, inert, collapsed or failed"),
+    ("theta", None, "alive, inert, collapsed, frame reader or failed"),
     ("GFLOPs", 5, "at the deployment size"),
     ("params", 0, "of the localization net"),
     ("rung", 0, "the highest one measured"),
