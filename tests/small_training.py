@@ -23,7 +23,7 @@ from lstn_search.training.workbench import Workbench
 
 __all__ = [
     *("ARCH", "IMAGES", "OTHER_ARCH", "SIZE_PX"),
-    *("climb", "draw_dataset", "run_trial", "same_numbers", "small_task", "state_of"),
+    *("climb", "draw", "draw_dataset", "run_trial", "same_numbers", "small_task", "state_of"),
 ]
 
 SIZE_PX = 24
@@ -49,11 +49,12 @@ def draw_dataset(root: Path) -> Path:
             folder = root / part / f"dot at {60 * label} degrees"
             folder.mkdir(parents=True)
             for number in range(count):
-                Image.fromarray(_draw(label, rng)).save(folder / f"{number}.png")
+                Image.fromarray(draw(label, rng)).save(folder / f"{number}.png")
     return root
 
 
-def _draw(label: int, rng: np.random.RandomState) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def draw(label: int, rng: np.random.RandomState) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """An image of a class."""
     across = (np.arange(SIZE_PX) + 0.5) / SIZE_PX * 2 - 1
     x, y = np.meshgrid(across, across)
     angle = 2 * math.pi * label / CLASSES + rng.uniform(-0.2, 0.2)

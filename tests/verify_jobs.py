@@ -14,7 +14,7 @@ __all__ = ["DEATHS", "FACTS", "evaluation", "pretend", "scores"]
 
 DEATHS = "LSTN_TEST_DEATHS"
 """`NAME:N,...`: the worker is killed in the first N attempts at the job of this name, such as `good 1000`."""
-FACTS = {"fingerprint": "f" * 64, "classes": 6, "train": 360, "val": 120, "test": 60}
+FACTS = {"fingerprint": "f" * 64, "poses_fingerprint": "", "classes": 6, "train": 360, "val": 120, "test": 60}
 """What a manifest says about the images."""
 
 

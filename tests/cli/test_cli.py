@@ -195,7 +195,8 @@ def of_the_small_run(run: Run, out: Path) -> list[str]:
     task = run.folder.settings.task
     return [
         *search("--image-size", "48", "--trial-size", "24", dataset=task.dataset, budget=str(BUDGET_GFLOPS)),
-        *("--recover-steps", "60", "--epochs", "2", "--warm-epochs", "8", "--view-strength", "1.3", "--batch-size", "40", "--device", "cpu"),
+        *("--recover-steps", "60", "--epochs", "2", "--warm-epochs", "8", "--batch-size", "40", "--device", "cpu"),
+        *("--view-strength", "1.3"),
         *("--precision", "fp32"),
         *("--backbone", task.backbone, "--ladder", "1,2", "--out", str(out), "--workers", "1"),
     ]

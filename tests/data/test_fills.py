@@ -39,7 +39,7 @@ def by_pixels(kind: str, position: int, fills: Fills) -> npt.NDArray[np.float64]
     for y in range(SIZE_PX):
         for x in range(SIZE_PX):
             row, column = y - SHIFT_PX, x + SHIFT_PX
-            if 0 <= row and column < SIZE_PX:
+            if row >= 0 and column < SIZE_PX:
                 shown[:, y, x] = image[:, row, column]
             elif kind == "reflection":
                 shown[:, y, x] = image[:, -row - 1 if row < 0 else row, min(column, 2 * SIZE_PX - 1 - column)]
