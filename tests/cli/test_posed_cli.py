@@ -60,8 +60,8 @@ def test_search_and_verify_with_poses(cli: Cli, tmp_path: Path) -> None:
 def test_eval_quotes_the_oracle_with_poses_and_says_what_inert_means_without(
     cli: Cli, tmp_path: Path, poses: tuple[str, ...]
 ) -> None:
-    frozen = ("--recover-lr", "1e-9")  # theta stays the identity
-    out = cli("eval", "--arch", "light", *tiny(tmp_path)[:-2], *poses, *frozen)
+    short = ("--recover-steps", "1")  # theta stays near the identity
+    out = cli("eval", "--arch", "light", *tiny(tmp_path)[:-2], *poses, *short)
     assert any(line.split()[:1] == ["oracle"] for line in out.splitlines()) is bool(poses)
     assert "theta is inert" in out
     assert ("train under a view (--view affine), or say where the objects are (--poses)" in out) is not bool(poses)
@@ -69,5 +69,5 @@ def test_eval_quotes_the_oracle_with_poses_and_says_what_inert_means_without(
 
 def test_search_says_what_inert_means(cli: Cli, tmp_path: Path) -> None:
     search = ("search", *tiny(tmp_path), "--budget-gflops", str(BUDGET_GFLOPS), "--ladder", "1", "--trials", "1")
-    out = cli(*search, "--recover-lr", "1e-9", "--out", tmp_path / "run")
+    out = cli(*search, "--recover-steps", "1", "--out", tmp_path / "run")
     assert "inert: theta is the same for every image" in out and "(--view affine)" in out and "(--poses)" in out
