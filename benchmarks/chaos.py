@@ -140,7 +140,7 @@ class Scene:
         return [
             *(sys.executable, str(self.program), "search", "--dataset", f"folder:{self.folder / 'images'}"),
             *("--image-size", "48", "--trial-size", "24", "--budget-gflops", "0.0012", "--backbone", "test_byobnet"),
-            *("--recover-steps", "60", "--warm-epochs", "1", "--batch-size", "32", "--ladder", "1,2"),
+            *("--recover-steps", "60", "--warm-epochs", "20", "--batch-size", "32", "--ladder", "1,2"),
             *(
                 "--trials",
                 str(self.trials),

@@ -3,7 +3,7 @@
     python examples/own_images.py             draws a small folder first, to have something to show
     python examples/own_images.py PATH        PATH holds one folder of images a class
 
-The schedule is far shorter than the default one, so that the script ends within about a minute.
+The schedule is far shorter than the default one, so that the script ends within about two minutes.
 """
 
 import sys
@@ -37,7 +37,7 @@ def main() -> None:
         print(f"{dataset.num_classes} classes, split {parts}, {dataset.num_skipped} damaged files left out")
 
         # A small training set wants small batches: an epoch has to hold at least one.
-        task = ls.Task(dataset=name, image_size=96, trial_size=32, batch_size=16, recover_steps=80, warm_epochs=4)
+        task = ls.Task(dataset=name, image_size=96, trial_size=32, batch_size=16, recover_steps=800, warm_epochs=20)
         space = ls.load_space("lstn")
         run = ls.search(space, task, budget_gflops=0.005, trials=1, out=Path(temporary) / "run",
                         ladder=ls.Ladder(epochs=(1, 2)))  # fmt: skip

@@ -110,7 +110,7 @@ class RunFolder:
                 f"{self.path} was made on other images of {self.settings.task.dataset} (their hash differs); "
                 f"restore the images, or {cure}"
             )
-        if before is not None and before.get("poses_fingerprint", "") != facts["data"]["poses_fingerprint"]:
+        if before is not None and before.get("poses_fingerprint", "") != facts["data"].get("poses_fingerprint", ""):
             raise RunError(f"{self.path} was made with other poses (their hash differs); restore them, or {cure}")
 
     def release(self) -> None:

@@ -324,22 +324,8 @@ def test_ctrl_c_and_kill_9_lose_nothing(
     command = [
         *(sys.executable, "cli.py", "search", "--dataset", task.dataset, "--space", str(write_space(tmp_path))),
         *("--image-size", "48", "--trial-size", "24", "--backbone", task.backbone, "--recover-steps", "60"),
-        *(
-            "--epochs",
-            "2",
-            "--ladder",
-            "1,2",
-            "--workers",
-            "1",
-            "--warm-epochs",
-            "6",
-            "--batch-size",
-            "40",
-            "--precision",
-            "fp32",
-            "--device",
-            "cpu",
-        ),
+        *("--epochs", "2", "--ladder", "1,2", "--workers", "1", "--warm-epochs", "8", "--batch-size", "40"),
+        *("--view-strength", "1.3", "--precision", "fp32", "--device", "cpu"),
         *("--budget-gflops", str(BUDGET_GFLOPS), "--trials", str(NUM_TRIALS), "--out", str(out), "--resume"),
     ]
     environment = os.environ | {"LSTN_CACHE_DIR": str(small_cache), "PYTHONUNBUFFERED": "1"}
