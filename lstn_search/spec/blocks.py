@@ -26,6 +26,8 @@ class Part(NamedTuple):
     """Its output channels: those of the block's input, or of a choice."""
     spatial: bool = False
     depthwise: bool = False
+    skip: int = 0
+    """See `Layer.skip`. A block with a skip keeps the map's size."""
 
 
 class Kind(NamedTuple):
@@ -39,12 +41,16 @@ class Kind(NamedTuple):
 KINDS = {
     "separable": Kind((Part("in", spatial=True, depthwise=True), Part("out")), in_stem=True),
     "plain": Kind((Part("out", spatial=True),), in_stem=True),
+    "residual": Kind((Part("in", spatial=True, skip=1),)),
     "bottleneck": Kind((Part("decoder"), Part("decoder", spatial=True), Part("out"))),  # the paper's unit
 }
 """From light to heavy."""
 
 WIDTHS = ("width", "decoder", "encoder")
 """The choices that are numbers of channels."""
+
+_KEEPS_SIZE: Choices = {"stride": 1, "padded": True, "max_pool": 1}
+"""What a block with a skip has, and does not ask for."""
 
 _OUT = {"stem": "width", "unit": "encoder"}
 """What the output channels of a block are called."""
@@ -60,7 +66,9 @@ def block_keys(kind: str, group: str) -> tuple[str, ...]:
     """The choices of a block besides its kind, in the order in which they are asked for."""
     used = {part.width for part in KINDS[kind].parts}
     names = {"decoder": "decoder", "out": _OUT[group]}
-    return (*(name for width, name in names.items() if width in used), "kernel", "stride", "padded", "max_pool")
+    fixed = _KEEPS_SIZE if _has_skip(kind) else {}
+    keys = (*(name for width, name in names.items() if width in used), "kernel", "stride", "padded", "max_pool")
+    return tuple(key for key in keys if key not in fixed)
 
 
 def asked(keys: tuple[str, ...], answers: Mapping[str, Value]) -> Iterator[str]:
@@ -70,7 +78,9 @@ def asked(keys: tuple[str, ...], answers: Mapping[str, Value]) -> Iterator[str]:
 
 def block_layers(block: Mapping[str, Value], in_channels: int, norm: Any) -> list[Layer]:
     """The layers of one block, on a map of `in_channels`."""
-    parts = KINDS[str(block["kind"])].parts
+    kind = str(block["kind"])
+    parts = KINDS[kind].parts
+    block = {**block, **_KEEPS_SIZE} if _has_skip(kind) else block
     kernel, stride, pool = int(block["kernel"]), int(block["stride"]), int(block["max_pool"])
     padding = kernel // 2 if kernel > 1 and block["padded"] else 0
     widths: dict[str, Any] = {"in": in_channels, "decoder": block.get("decoder")}
@@ -84,6 +94,7 @@ def block_layers(block: Mapping[str, Value], in_channels: int, norm: Any) -> lis
             groups=in_channels if part.depthwise else 1,
             norm=norm,
             max_pool=pool if i == len(parts) else 1,
+            skip=part.skip,
         )
         for i, part in enumerate(parts, start=1)
     ]
@@ -103,3 +114,7 @@ def read_block(kind: str, group: str, layers: Sequence[Layer]) -> Choices:
         "max_pool": layers[-1].max_pool,
     }
     return {"kind": kind, **{key: found[key] for key in asked(block_keys(kind, group), found)}}
+
+
+def _has_skip(kind: str) -> bool:
+    return any(part.skip for part in KINDS[kind].parts)

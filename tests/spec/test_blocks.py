@@ -28,6 +28,7 @@ BY_HAND: dict[str, tuple[Choices, list[dict[str, Any]]]] = {  # on 7 channels
             {"out_channels": 9, "kernel": 1, "max_pool": 3},
         ],
     ),
+    "residual": ({"kernel": 5}, [{"out_channels": 7, "kernel": 5, "padding": 2, "skip": 1}]),
 }
 
 

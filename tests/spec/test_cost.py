@@ -10,7 +10,7 @@ import timeit
 import pytest
 import thop
 import torch
-from tiny_spaces import SKIPS, with_warp
+from tiny_spaces import RESIDUAL, SKIPS, with_warp
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
@@ -18,7 +18,7 @@ from lstn_search.errors import ArchError, SettingError
 from lstn_search.nets.localizer import Localizer, Residual
 from lstn_search.spec.arch import Arch, Head, Layer
 from lstn_search.spec.cost import cost, fits, transformer_cost
-from lstn_search.spec.space import load_space
+from lstn_search.spec.space import Space, load_space
 from lstn_search.spec.warp_families import WARP_FAMILIES
 
 SPACE = load_space("lstn")
@@ -150,12 +150,12 @@ def count_module(arch: Arch, image_size: int) -> tuple[int, int, int, int, list[
     return params, int(thop_macs), macs, macs + beyond_macs, shapes
 
 
-def random_archs(count: int, *, seed: int) -> list[tuple[Arch, int]]:
-    """Architectures of the space, each with an image size at which it can be built."""
+def random_archs(count: int, *, seed: int, space: Space = SPACE) -> list[tuple[Arch, int]]:
+    """Architectures of a space, each with an image size at which it can be built."""
     rng = random.Random(seed)
     found: list[tuple[Arch, int]] = []
     while len(found) < count:
-        arch, image_size = SPACE.expand(SPACE.sample(rng)), rng.choice([32, 47, 64])
+        arch, image_size = space.expand(space.sample(rng)), rng.choice([32, 47, 64])
         if fits(arch, image_size):
             found.append((arch, image_size))
     return found
@@ -163,6 +163,16 @@ def random_archs(count: int, *, seed: int) -> list[tuple[Arch, int]]:
 
 def test_1000_random_architectures_cost_what_their_modules_cost() -> None:
     for arch, image_size in random_archs(1000, seed=0):
+        found = cost(arch, image_size)
+        rows = [row.out_shape for row in found.layers]
+        assert (found.params, found.macs, found.macs, found.flops, rows) == count_module(arch, image_size), arch
+
+
+def test_architectures_with_residual_units_cost_what_their_modules_cost() -> None:
+    drawn = random_archs(200, seed=3, space=RESIDUAL)
+    residual = [(arch, image_size) for arch, image_size in drawn if any(layer.skip for layer in arch.layers)]
+    assert len(residual) > 50
+    for arch, image_size in residual:
         found = cost(arch, image_size)
         rows = [row.out_shape for row in found.layers]
         assert (found.params, found.macs, found.macs, found.flops, rows) == count_module(arch, image_size), arch

@@ -5,7 +5,7 @@ import random
 import time
 
 import pytest
-from tiny_spaces import SPACES, every_choice, is_inside, tiny
+from tiny_spaces import RESIDUAL, SPACES, every_choice, is_inside, tiny
 
 from lstn_search.errors import ArchError, SpaceError
 from lstn_search.spec import moves
@@ -16,7 +16,7 @@ from lstn_search.spec.space import Space, load_space
 LSTN = load_space("lstn")
 
 
-@pytest.mark.parametrize("space", [LSTN, *SPACES.values()], ids=["lstn", *SPACES])
+@pytest.mark.parametrize("space", [LSTN, RESIDUAL, *SPACES.values()], ids=["lstn", "residual", *SPACES])
 def test_mutants_are_inside_and_different(space: Space) -> None:
     rng = random.Random(0)
     for _ in range(150):
@@ -82,19 +82,20 @@ def test_a_space_of_one_has_no_mutant() -> None:
         moves.mutate(one, one.sample(random.Random(0)), random.Random(0))
 
 
+@pytest.mark.parametrize("space", [LSTN, RESIDUAL], ids=["lstn", "residual"])
 @pytest.mark.parametrize("gflops", [0.02, 0.002, 0.0003])
-def test_repair_meets_the_budget_at_both_sizes(gflops: float) -> None:
+def test_repair_meets_the_budget_at_both_sizes(gflops: float, space: Space) -> None:
     def within(arch: Arch) -> bool:
         return fits(arch, 64) and fits(arch, 224) and cost(arch, 224).gflops <= gflops
 
     rng = random.Random(0)
     for _ in range(100):
-        choices = LSTN.sample(rng)
-        found = moves.repair(LSTN, choices, within, rng)
+        choices = space.sample(rng)
+        found = moves.repair(space, choices, within, rng)
         assert found is not None
-        assert within(LSTN.expand(found))
-        assert is_inside(LSTN, found)
-        assert found == choices or not within(LSTN.expand(choices)), "what fits stays as it is"
+        assert within(space.expand(found))
+        assert is_inside(space, found)
+        assert found == choices or not within(space.expand(choices)), "what fits stays as it is"
 
 
 def test_repair_takes_a_lighter_warp_where_nothing_else_is_cheap_enough() -> None:
@@ -146,9 +147,15 @@ def test_cheapest_is_the_minimum_of_all(name: str, sizes: tuple[int, int | None]
     assert fits(arch, trial_size or image_size)
 
 
+def test_the_cheapest_may_have_a_residual_unit() -> None:
+    _, choices = moves.cheapest(SPACES["residual units"], 32)
+    assert choices["unit1.kind"] == "residual"
+
+
+@pytest.mark.parametrize("whole", [LSTN, RESIDUAL], ids=["lstn", "residual"])
 @pytest.mark.parametrize("units", [[0, 1, 2, 3, 4, 5], [5]], ids=str)
-def test_cheapest_of_the_whole_space_takes_less_than_a_second(units: list[int]) -> None:
-    space = Space(name="lstn", values={**LSTN.values, "units": tuple(units)})
+def test_cheapest_of_the_whole_space_takes_less_than_a_second(units: list[int], whole: Space) -> None:
+    space = Space(name="lstn", values={**whole.values, "units": tuple(units)})
     start = time.process_time()
     gflops, _ = moves.cheapest(space, 224, 64)
     assert time.process_time() - start < 1
