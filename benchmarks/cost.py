@@ -13,6 +13,7 @@ import thop
 import torch
 
 from lstn_search.nets.localizer import Localizer
+from lstn_search.spec import moves
 from lstn_search.spec.cost import cost, fits
 from lstn_search.spec.space import Space, load_space
 
@@ -69,10 +70,10 @@ def main() -> None:
         ),
         ("sample and expand", 1000, median_us(lambda: space.expand(space.sample(rng)), repeats=1000)),
         ("encode a random architecture", 1000, median_us(_each(space.encode, archs), repeats=1000)),
-        ("mutate random choices", 1000, median_us(_each(lambda c: space.mutate(c, rng), samples), repeats=1000)),
+        ("mutate random choices", 1000, median_us(_each(lambda c: moves.mutate(space, c, rng), samples), repeats=1000)),
         ("load and check lstn.toml", 200, median_us(lambda: load_space("lstn"), repeats=200)),
-        ("cheapest of the space at 224 and 64", 20, median_us(lambda: space.cheapest(224, 64), repeats=20)),
-        ("cheapest with exactly five units", 5, median_us(lambda: five_units.cheapest(224, 64), repeats=5)),
+        ("cheapest of the space at 224 and 64", 20, median_us(lambda: moves.cheapest(space, 224, 64), repeats=20)),
+        ("cheapest with exactly five units", 5, median_us(lambda: moves.cheapest(five_units, 224, 64), repeats=5)),
     ]
     machine = f"{processor()}, {os.cpu_count()} cores, 1 thread"
     print(f"{machine}; Python {platform.python_version()}, torch {torch.__version__}.\n")

@@ -32,6 +32,7 @@ from lstn_search.jobs.base import Ended, Engine, Event, Job, WorkerSetup
 from lstn_search.jobs.local import LocalEngine
 from lstn_search.runs.entries import WORST_SCORE, score
 from lstn_search.runs.folder import RunFolder
+from lstn_search.spec import moves
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import fits
 from lstn_search.spec.ladder import Ladder
@@ -141,7 +142,7 @@ def _affordable(
 ) -> Iterator[tuple[Choices, Arch]]:
     seen: set[str] = set()
     while len(seen) < size:
-        choices = space.repair(space.sample(rng), lambda arch: violation(settings, arch) <= 0, rng)
+        choices = moves.repair(space, space.sample(rng), lambda arch: violation(settings, arch) <= 0, rng)
         if choices is not None and (arch := space.expand(choices)).digest not in seen:
             seen.add(arch.digest)
             yield choices, arch

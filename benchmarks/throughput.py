@@ -32,6 +32,7 @@ from lstn_search.data.cache import default_cache_dir
 from lstn_search.jobs.base import Ended, Job, WorkerSetup
 from lstn_search.jobs.launch import run_job
 from lstn_search.jobs.local import KEEP_MEMORY, LocalEngine
+from lstn_search.spec import moves
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost, fits
 from lstn_search.spec.ladder import Ladder
@@ -57,7 +58,7 @@ def eight() -> dict[str, Arch]:
         return fits(arch, 64) and fits(arch, 224) and cost(arch, 224).gflops <= BUDGET_GFLOPS
 
     while len(archs) < 8:
-        choices = space.repair(space.sample(rng), affordable, rng)
+        choices = moves.repair(space, space.sample(rng), affordable, rng)
         if choices is not None:
             archs[f"r{len(archs) - 4}"] = space.expand(choices)
     return archs

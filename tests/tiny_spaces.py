@@ -7,7 +7,7 @@ from typing import Any
 
 from lstn_search.spec.arch import Arch, Layer
 from lstn_search.spec.choices import Choices, Value
-from lstn_search.spec.space import Space
+from lstn_search.spec.space import Space, load_space
 from lstn_search.spec.warp_families import WARP_FAMILIES
 
 TINY: dict[str, Any] = {
@@ -82,8 +82,34 @@ SPACES = {
     "no norm to leave out": tiny(norm=["conv-bn-act", "conv-act-bn"], stem_max_pool=[1, 3], unit_decoder=[8]),
     "always two units": tiny(units=[2], head_pool_to=[3, 2, 1], unit_encoder=[4], unit_decoder=[6], norm=["none"]),
     "separable stem": tiny(stem_kind=["separable", "plain"], units=[0, 1], tail_width=[5, 2], head_hidden=[16]),
+    "residual units": tiny(
+        unit_kind=["residual", "bottleneck"],
+        unit_encoder=[3, 5],
+        unit_kernel=[1, 3],
+        unit_stride=[1],
+        unit_max_pool=[1],
+        unit_padded=[True],
+        units=[1, 2],
+        norm=["none"],
+        tail_width=[0],
+    ),
+    "residual units among others": tiny(
+        unit_kind=["separable", "residual", "plain"],
+        unit_encoder=[3, 5],
+        unit_kernel=[3],
+        unit_stride=[1, 2],
+        unit_max_pool=[1],
+        units=[0, 2],
+        norm=["conv-act-bn"],
+        tail_width=[0],
+        stem_kernel=[3],
+    ),
     "every warp": tiny(units=[0], head_warp=[*WARP_FAMILIES], head_hidden=[0, 3, 32]),
 }
+
+LSTN = load_space("lstn")
+RESIDUAL = dataclasses.replace(LSTN, values={**LSTN.values, "unit.kind": (*LSTN.values["unit.kind"], "residual")})
+"""The named space with one more kind of unit."""
 
 
 def is_inside(space: Space, choices: Choices) -> bool:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lstn_search.errors import ArchError
+from lstn_search.spec import moves
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import Cost, TransformerCost, cost, transformer_cost
 from lstn_search.spec.operations import arch_rows
@@ -68,7 +69,7 @@ def _space_show(space: SpaceArgument, image_size: ImageSizeOption = 224) -> None
     for name, arch in found.seeds.items():
         inside = "yes" if found.encode(arch) else "no"
         seeds.add_row(name, *_summary(arch, image_size), inside, found.sources[name])
-    gflops, cheapest = found.cheapest(image_size)
+    gflops, cheapest = moves.cheapest(found, image_size)
     params = cost(found.expand(cheapest), image_size).params
     _print(
         f"{found.name}: {found.description}",
@@ -82,7 +83,7 @@ def _space_show(space: SpaceArgument, image_size: ImageSizeOption = 224) -> None
 def _space_check(space: SpaceArgument, image_size: ImageSizeOption = 224) -> None:
     """Check a search space file: one line if it is fine, one line and exit code 2 if it is not."""
     found = load_space(space)
-    gflops, _ = found.cheapest(image_size)
+    gflops, _ = moves.cheapest(found, image_size)
     typer.echo(
         f"{space}: ok ({found.count():.2g} sets of choices, {len(found.seeds)} seed points, "
         f"cheapest {gflops:.6f} GFLOPs at {image_size})"

@@ -4,36 +4,23 @@ import itertools
 import math
 import random
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from lstn_search.errors import ArchError, SpaceError
 from lstn_search.spec.arch import Arch, Head, Layer
-from lstn_search.spec.choices import FLATTEN, IMAGE_CHANNELS, Choices, Value, block_layers, expand, field_of
+from lstn_search.spec.blocks import KINDS, WIDTHS, block_keys, block_layers
+from lstn_search.spec.choices import FLATTEN, IMAGE_CHANNELS, Choices, Value, by_block, expand, field_of
 from lstn_search.spec.cost import check_image_size, cost, head_costs, layer_costs
+from lstn_search.spec.space import Space
 from lstn_search.spec.warp_families import DEFAULT_WARP, WARP_FAMILIES
 
-__all__ = ["SpaceLike", "cheapest", "mutate", "repair"]
-
-
-class SpaceLike(Protocol):
-    """What the moves ask of a search space; `lstn_search.spec.space.Space` is one."""
-
-    @property
-    def name(self) -> str:
-        """For messages."""
-
-    @property
-    def values(self) -> Mapping[str, tuple[Value, ...]]:
-        """The possible values under each name."""
-
-    def walk(self, suggest: Callable[[str, tuple[Value, ...]], Value], /) -> Choices:
-        """Ask for every choice that matters, and return the answers."""
+__all__ = ["cheapest", "mutate", "repair"]
 
 
 # -- mutate ------------------------------------------------------------------------------------------------------------
 
 
-def mutate(space: SpaceLike, choices: Mapping[str, Value], rng: random.Random) -> Choices:
+def mutate(space: Space, choices: Mapping[str, Value], rng: random.Random) -> Choices:
     """One random move away from `choices`: inside the space, and always another architecture.
 
     The kind of move is drawn first, each with the same chance: a width up or down, another stride or two strides
@@ -57,18 +44,18 @@ def mutate(space: SpaceLike, choices: Mapping[str, Value], rng: random.Random) -
     )
 
 
-def _neighbours(space: SpaceLike, choices: Mapping[str, Value]) -> Iterator[tuple[str, Choices]]:
+def _neighbours(space: Space, choices: Mapping[str, Value]) -> Iterator[tuple[str, Choices]]:
     """The kind of each move and the choices it leads to; names that are missing there may take any value."""
     for name, value in choices.items():
         field = field_of(name)
         key = field.rpartition(".")[2]
         if field == "units":
             continue
-        if key in ("width", "decoder", "encoder", "stride"):
+        if key in (*WIDTHS, "stride"):
             others = [_step(space, choices, name, direction) for direction in (-1, 1)]
         else:
             others = [other for other in space.values[field] if other != value]
-        kind = "head" if field.startswith("head.") else {"decoder": "width", "encoder": "width"}.get(key, key)
+        kind = "head" if field.startswith("head.") else "width" if key in WIDTHS else key
         for other in others:
             if other is not None:
                 yield kind, {**choices, name: other}
@@ -86,26 +73,28 @@ def _neighbours(space: SpaceLike, choices: Mapping[str, Value]) -> Iterator[tupl
             yield "units", _with_units(choices, [*units[:i], *units[i + 1 :]])
 
 
-_WORDS = {"none": 0, "conv-act-bn": 1, "conv-bn-act": 2, "separable": 0, "plain": 1, "bottleneck": 2, FLATTEN: math.inf}
+_NORMS = ("none", "conv-act-bn", "conv-bn-act")
+_WORDS: dict[str, float] = {word: weight for words in (_NORMS, KINDS) for weight, word in enumerate(words)}
 _WORDS |= {name: len(family.params) for name, family in WARP_FAMILIES.items()}
+_WORDS[FLATTEN] = math.inf
 """Words among numbers, from light to heavy: "flatten" is the largest pooled size."""
 
 
-def _step(space: SpaceLike, choices: Mapping[str, Value], name: str, direction: int) -> Value | None:
+def _weight(value: Value) -> float:
+    return _WORDS.get(str(value), value)  # type: ignore[arg-type]
+
+
+def _step(space: Space, choices: Mapping[str, Value], name: str, direction: int) -> Value | None:
     """The next value of a choice, up or down its sorted list."""
-    values = sorted(space.values[field_of(name)], key=lambda value: _WORDS.get(str(value), value))
+    values = sorted(space.values[field_of(name)], key=_weight)
     i = values.index(choices[name]) + direction
     return values[i] if 0 <= i < len(values) else None
 
 
 def _units(choices: Mapping[str, Value]) -> list[Choices]:
     """The choices of each unit, without their prefixes."""
-    units: list[Choices] = [{} for _ in range(int(choices["units"]))]
-    for name, value in choices.items():
-        block, _, key = name.partition(".")
-        if key and field_of(name) == f"unit.{key}":
-            units[int(block.removeprefix("unit")) - 1][key] = value
-    return units
+    blocks = by_block(choices)
+    return [blocks[f"unit{number}"] for number in range(1, int(choices["units"]) + 1)]
 
 
 def _with_units(choices: Mapping[str, Value], units: list[Choices]) -> Choices:
@@ -115,38 +104,22 @@ def _with_units(choices: Mapping[str, Value], units: list[Choices]) -> Choices:
     return {**kept, **renamed, "units": len(units)}
 
 
-def _complete(space: SpaceLike, wanted: Mapping[str, Value], rng: random.Random) -> Choices:
+def _complete(space: Space, wanted: Mapping[str, Value], rng: random.Random) -> Choices:
     """`wanted` in the space's order, without names that no longer matter; missing ones drawn at random."""
     return space.walk(lambda name, values: wanted[name] if name in wanted else rng.choice(values))
 
 
 # -- repair ------------------------------------------------------------------------------------------------------------
 
-_NARROWER = {
-    "stem.width": -1,
-    "stem.kernel": -1,
-    "units": -1,
-    "unit.decoder": -1,
-    "unit.encoder": -1,
-    "unit.kernel": -1,
-    "tail.width": -1,
-    "head.pool_to": -1,
-    "head.hidden": -1,
-}
-_SMALLER_MAPS = {
-    "stem.stride": 1,
-    "stem.max_pool": 1,
-    "stem.padded": -1,
-    "unit.stride": 1,
-    "unit.max_pool": 1,
-    "unit.padded": -1,
-}
-_LARGER_MAPS = {field: -direction for field, direction in _SMALLER_MAPS.items()}
-_LIGHTER_KINDS = {"norm": -1, "stem.kind": -1, "unit.kind": -1, "head.warp": -1}
+_NARROWER = dict.fromkeys((*WIDTHS, "kernel", "units", "pool_to", "hidden"), -1)
+_SMALLER_MAPS = {"stride": 1, "max_pool": 1, "padded": -1}
+_LARGER_MAPS = {key: -direction for key, direction in _SMALLER_MAPS.items()}
+_LIGHTER_KINDS = dict.fromkeys(("norm", "kind", "warp"), -1)
+"""The last part of each choice's name: up or down its list."""
 
 
 def repair(
-    space: SpaceLike, choices: Mapping[str, Value], fits: Callable[[Arch], bool], rng: random.Random
+    space: Space, choices: Mapping[str, Value], fits: Callable[[Arch], bool], rng: random.Random
 ) -> Choices | None:
     """Shrink `choices` step by step, in random order, until `fits` accepts the architecture.
 
@@ -162,7 +135,7 @@ def repair(
             steps = [
                 (name, value)
                 for name in current
-                if (direction := directions.get(field_of(name)))
+                if (direction := directions.get(name.rpartition(".")[2]))
                 and (value := _step(space, current, name, direction)) is not None
             ]
             if not steps:
@@ -183,28 +156,25 @@ def repair(
 # -- cheapest ----------------------------------------------------------------------------------------------------------
 
 
-def cheapest(space: SpaceLike, image_size: int, trial_size: int | None = None) -> tuple[float, Choices]:
+def cheapest(space: Space, image_size: int, trial_size: int | None = None) -> tuple[float, Choices]:
     """The fewest GFLOPs at `image_size` of any architecture that can be built at both sizes, and its choices.
 
-    Exact: a shortest path over the map's sizes at `image_size` and at `trial_size`, block by block. Cost never falls
-    when a block is wider, so the smallest widths suffice; nor when a warp has more parameters, so the family with
-    the fewest does; nor when batch norm is added or moved from behind the pooling to before it, so one norm does.
-    Raises ArchError when nothing in the space can be built at both sizes.
+    Exact: a shortest path over the map's width and its sizes at `image_size` and `trial_size`, block by block. Cost
+    never falls when a block is wider, so the smallest widths suffice; nor when a warp has more parameters, so the
+    family with the fewest does; nor when batch norm is added or moved from behind the pooling to before it, so one
+    norm does. Raises ArchError when nothing in the space can be built at both sizes.
     """
     trial_size = image_size if trial_size is None else trial_size
     check_image_size(image_size)
     check_image_size(trial_size)
-    norm = next(norm for norm in ("none", "conv-act-bn", "conv-bn-act") if norm in space.values["norm"])
+    norm = min(space.values["norm"], key=_weight)
 
-    reached: _Reached = {(image_size, trial_size): (0, ())}
-    channels = IMAGE_CHANNELS
+    reached: _Reached = {(IMAGE_CHANNELS, image_size, trial_size): (0, ())}
     best: tuple[int, tuple[Choices, ...], Choices] | None = None
     for number in range(max(int(units) for units in space.values["units"]) + 1):
-        group = "unit" if number else "stem"
-        reached = _advance(reached, _blocks(space, group), group, channels, norm, limit=best[0] if best else None)
-        channels = min(int(width) for width in space.values["unit.encoder" if number else "stem.width"])
+        reached = _advance(reached, _blocks(space, "unit" if number else "stem"), norm, limit=best[0] if best else None)
         if number in space.values["units"]:
-            found = _finish(space, reached, channels, norm)
+            found = _finish(space, reached, norm)
             if found and (best is None or found[0] < best[0]):
                 best = found
     if best is None:
@@ -221,37 +191,37 @@ def cheapest(space: SpaceLike, image_size: int, trial_size: int | None = None) -
     return flops / 1e9, choices
 
 
-_Reached = dict[tuple[int, int], tuple[int, tuple[Choices, ...]]]
-"""Map size at the image size and at the trial size -> fewest FLOPs so far, and the blocks that lead there."""
+_Reached = dict[tuple[int, int, int], tuple[int, tuple[Choices, ...]]]
+"""Channels, map size at the image size and at the trial size -> fewest FLOPs so far, and the blocks that lead there."""
 
 
-def _blocks(space: SpaceLike, group: str) -> list[Choices]:
+def _blocks(space: Space, group: str) -> list[Choices]:
     """Every block of the group at its smallest widths."""
-    keys = ("kind", "kernel", "stride", "padded", "max_pool")
-    widths = ("width",) if group == "stem" else ("decoder", "encoder")
-    least = {key: min(int(value) for value in space.values[f"{group}.{key}"]) for key in widths}
-    return [
-        {**dict(zip(keys, values, strict=True)), **least}
-        for values in itertools.product(*(space.values[f"{group}.{key}"] for key in keys))
-    ]
+    blocks: list[Choices] = []
+    for kind in space.values[f"{group}.kind"]:
+        keys = block_keys(str(kind), group)
+        lists = [space.values[f"{group}.{key}"] for key in keys]
+        lists = [(min(values),) if key in WIDTHS else values for key, values in zip(keys, lists, strict=True)]
+        blocks += [{"kind": kind, **dict(zip(keys, values, strict=True))} for values in itertools.product(*lists)]
+    return blocks
 
 
-def _advance(
-    reached: _Reached, blocks: list[Choices], group: str, channels: int, norm: Any, *, limit: int | None
-) -> _Reached:
-    """One block further, the cheapest way to each pair of map sizes; nothing that reaches `limit` FLOPs."""
+def _advance(reached: _Reached, blocks: list[Choices], norm: Any, *, limit: int | None) -> _Reached:
+    """One block further, the cheapest way to each width and pair of map sizes; nothing that reaches `limit` FLOPs."""
     after: _Reached = {}
     for block in blocks:
-        layers = tuple(block_layers({f"{group}.{key}": value for key, value in block.items()}, group, channels, norm))
-        measured: dict[int, tuple[int, int] | None] = {}
-        for (size, trial_size), (flops, body) in reached.items():
+        layers: dict[int, tuple[Layer, ...]] = {}
+        measured: dict[tuple[int, int], tuple[int, int] | None] = {}
+        for (channels, size, trial_size), (flops, body) in reached.items():
+            if channels not in layers:
+                layers[channels] = tuple(block_layers(block, channels, norm))
             for wanted in (size, trial_size):
-                if wanted not in measured:
-                    measured[wanted] = _measure(layers, channels, wanted)
-            here, there = measured[size], measured[trial_size]
+                if (channels, wanted) not in measured:
+                    measured[channels, wanted] = _measure(layers[channels], channels, wanted)
+            here, there = measured[channels, size], measured[channels, trial_size]
             if here is None or there is None:
                 continue
-            key, total = (here[0], there[0]), flops + here[1]
+            key, total = (layers[channels][-1].out_channels, here[0], there[0]), flops + here[1]
             if (limit is None or total < limit) and (key not in after or total < after[key][0]):
                 after[key] = (total, (*body, block))
     return after
@@ -266,16 +236,14 @@ def _measure(layers: tuple[Layer, ...], channels: int, size: int) -> tuple[int, 
     return rows[-1].out_shape[1], sum(row.flops for row in rows)
 
 
-def _finish(
-    space: SpaceLike, reached: _Reached, channels: int, norm: Any
-) -> tuple[int, tuple[Choices, ...], Choices] | None:
+def _finish(space: Space, reached: _Reached, norm: Any) -> tuple[int, tuple[Choices, ...], Choices] | None:
     """The cheapest tail and head behind any of the maps reached: FLOPs, blocks, choices of tail and head."""
     best = None
-    ends: dict[int, list[tuple[int, int, Choices]]] = {}
-    for (size, trial_size), (flops, body) in reached.items():
-        if size not in ends:
-            ends[size] = sorted(_ends(space, channels, size, norm), key=lambda end: end[0])
-        for end_flops, pool_to, choices in ends[size]:
+    ends: dict[tuple[int, int], list[tuple[int, int, Choices]]] = {}
+    for (channels, size, trial_size), (flops, body) in reached.items():
+        if (channels, size) not in ends:
+            ends[channels, size] = sorted(_ends(space, channels, size, norm), key=lambda end: end[0])
+        for end_flops, pool_to, choices in ends[channels, size]:
             if pool_to <= trial_size:
                 if best is None or flops + end_flops < best[0]:
                     best = (flops + end_flops, body, choices)
@@ -283,9 +251,9 @@ def _finish(
     return best
 
 
-def _ends(space: SpaceLike, channels: int, size: int, norm: Any) -> Iterator[tuple[int, int, Choices]]:
+def _ends(space: Space, channels: int, size: int, norm: Any) -> Iterator[tuple[int, int, Choices]]:
     """Every tail and head that a map can have, with the lightest warp: FLOPs, cells pooled to, choices."""
-    warp = min(map(str, space.values.get("head.warp", (DEFAULT_WARP,))), key=_WORDS.__getitem__)
+    warp = str(min(space.values.get("head.warp", (DEFAULT_WARP,)), key=_weight))
     for tail in space.values["tail.width"]:
         width = int(tail) or channels
         layers = (Layer(out_channels=width, kernel=1, norm=norm),) if tail else ()

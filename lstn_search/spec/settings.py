@@ -5,6 +5,7 @@ import math
 from typing import Any, Literal, get_args
 
 from lstn_search.errors import BudgetError
+from lstn_search.spec import moves
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost, transformer_cost
 from lstn_search.spec.fields import DATA, SEARCH, check, setting
@@ -92,7 +93,7 @@ class SearchSettings:
 def check_budget(settings: SearchSettings, space: Space) -> None:
     """Raise BudgetError, naming the least any network of the space costs, when none fits the budget."""
     task = settings.task
-    least, _ = space.cheapest(task.image_size, task.trial_size)
+    least, _ = moves.cheapest(space, task.image_size, task.trial_size)
     least += settings.overhead_gflops
     if least > settings.budget_gflops:
         raise BudgetError(

@@ -1,20 +1,21 @@
 """Search spaces: what may vary, and the only way from a set of choices to an architecture and back.
 
-What each name means, and how choices become layers: choices.py. The moves between neighbours: moves.py.
+What each name means, and how choices become layers: choices.py and blocks.py. The moves between neighbours: moves.py.
 """
 
 import dataclasses
 import hashlib
 import json
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from lstn_search.errors import ArchError, SpaceError, did_you_mean
-from lstn_search.spec import moves
 from lstn_search.spec.arch import Arch, Layer
-from lstn_search.spec.choices import FLATTEN, IMAGE_CHANNELS, Choices, Value, block_layers, expand, field_of
+from lstn_search.spec.blocks import KINDS, asked, block_keys, block_layers, read_block
+from lstn_search.spec.choices import FLATTEN, IMAGE_CHANNELS, Choices, Value, expand, field_of
 from lstn_search.spec.ladder import Ladder
 from lstn_search.spec.space_file import check_space, read_toml
 
@@ -63,31 +64,21 @@ class Space:
             choices[name] = suggest(name, self.values[field])
             return choices[name]
 
+        def ask_block(block: str, group: str) -> None:
+            answers = {"kind": ask(f"{block}.kind", f"{group}.kind")}
+            for key in asked(block_keys(str(answers["kind"]), group), answers):
+                answers[key] = ask(f"{block}.{key}", f"{group}.{key}")
+
         ask("norm", "norm")
-        self._walk_block(ask, "stem", "stem")
+        ask_block("stem", "stem")
         for number in range(1, int(ask("units", "units")) + 1):
-            self._walk_block(ask, f"unit{number}", "unit")
+            ask_block(f"unit{number}", "unit")
         ask("tail.width", "tail.width")
         ask("head.pool_to", "head.pool_to")
         ask("head.hidden", "head.hidden")
         if "head.warp" in self.values:
             ask("head.warp", "head.warp")
         return choices
-
-    @staticmethod
-    def _walk_block(ask: Callable[[str, str], Value], block: str, group: str) -> None:
-        kind = ask(f"{block}.kind", f"{group}.kind")
-        if group == "stem":
-            ask("stem.width", "stem.width")
-        else:
-            if kind == "bottleneck":
-                ask(f"{block}.decoder", "unit.decoder")
-            ask(f"{block}.encoder", "unit.encoder")
-        kernel = ask(f"{block}.kernel", f"{group}.kernel")
-        ask(f"{block}.stride", f"{group}.stride")
-        if kernel != 1:
-            ask(f"{block}.padded", f"{group}.padded")
-        ask(f"{block}.max_pool", f"{group}.max_pool")
 
     def expand(self, choices: Mapping[str, Value]) -> Arch:
         """The architecture that `choices` describe."""
@@ -101,16 +92,16 @@ class Space:
         """How many sets of choices there are; whether each can be built depends on the image size."""
         sizes = {field: len(values) for field, values in self.values.items()}
 
-        def block(group: str) -> int:
-            kernels = sum(1 if kernel == 1 else sizes[f"{group}.padded"] for kernel in self.values[f"{group}.kernel"])
-            return kernels * sizes[f"{group}.stride"] * sizes[f"{group}.max_pool"]
+        def blocks(group: str) -> int:
+            return sum(
+                math.prod(sizes[f"{group}.{key}"] for key in asked(keys, {"kernel": kernel}) if key != "kernel")
+                for keys in (block_keys(str(kind), group) for kind in self.values[f"{group}.kind"])
+                for kernel in self.values[f"{group}.kernel"]
+            )
 
-        stems = sizes["stem.kind"] * sizes["stem.width"] * block("stem")
-        kinds = sum(sizes["unit.decoder"] if kind == "bottleneck" else 1 for kind in self.values["unit.kind"])
-        units = kinds * sizes["unit.encoder"] * block("unit")
-        bodies: int = sum(units ** int(number) for number in self.values["units"])
+        bodies: int = sum(blocks("unit") ** int(number) for number in self.values["units"])
         heads = sizes["tail.width"] * sizes["head.pool_to"] * sizes["head.hidden"] * sizes.get("head.warp", 1)
-        return sizes["norm"] * stems * bodies * heads
+        return sizes["norm"] * blocks("stem") * bodies * heads
 
     def encode(self, arch: Arch) -> Choices | None:
         """Choices that expand to `arch`, or None when it is outside the space."""
@@ -137,46 +128,19 @@ class Space:
         group = "unit" if number else "stem"
         block = f"unit{number}" if number else "stem"
         for kind in self.values[f"{group}.kind"]:
-            length = {"plain": 1, "separable": 2, "bottleneck": 3}[str(kind)]
-            if len(layers) < length:
+            length = len(KINDS[str(kind)].parts)
+            here, behind = layers[:length], layers[length:]
+            if len(here) < length:
                 continue
-            spatial, last = layers[1 if kind == "bottleneck" else 0], layers[length - 1]
-            read: Choices = {
-                f"{block}.kind": kind,
-                f"{block}.kernel": spatial.kernel,
-                f"{block}.stride": spatial.stride,
-                f"{block}.max_pool": last.max_pool,
-                f"{block}.{'encoder' if number else 'width'}": last.out_channels,
-            }
-            if kind == "bottleneck":
-                read[f"{block}.decoder"] = layers[0].out_channels
-            if spatial.kernel != 1:
-                read[f"{block}.padded"] = spatial.padding > 0
-            norm = layers[0].norm
-            if self._holds(read) and block_layers(read, block, channels, norm) == list(layers[:length]):
-                for rest in self._parse(layers[length:], last.out_channels, number=number + 1):
-                    yield {**read, **rest}
+            read = read_block(str(kind), group, here)
+            named: Choices = {f"{block}.{key}": value for key, value in read.items()}
+            if self._holds(named) and block_layers(read, channels, here[0].norm) == list(here):
+                for rest in self._parse(behind, here[-1].out_channels, number=number + 1):
+                    yield {**named, **rest}
 
     def _holds(self, choices: Mapping[str, Value]) -> bool:
         """Whether every value is one the space lists under its name."""
         return all(value in self.values[field_of(name)] for name, value in choices.items())
-
-    # -- moves (see moves.py) --------------------------------------------------------------------------------------
-
-    def mutate(self, choices: Mapping[str, Value], rng: random.Random) -> Choices:
-        """One random move away from `choices`: inside the space, and always another architecture."""
-        return moves.mutate(self, choices, rng)
-
-    def repair(self, choices: Mapping[str, Value], fits: Callable[[Arch], bool], rng: random.Random) -> Choices | None:
-        """Shrink `choices` step by step until `fits` accepts the architecture; None when no way is found."""
-        return moves.repair(self, choices, fits, rng)
-
-    def cheapest(self, image_size: int, trial_size: int | None = None) -> tuple[float, Choices]:
-        """The fewest GFLOPs at `image_size` of any architecture that both sizes can build, and its choices.
-
-        Exact. Raises ArchError when the space holds no architecture that can be built at both sizes.
-        """
-        return moves.cheapest(self, image_size, trial_size)
 
 
 def space_folder() -> Path:

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from lstn_search.errors import ArchError, SettingError, SpaceError, did_you_mean
 from lstn_search.spec.arch import Arch, Norm
+from lstn_search.spec.blocks import kinds_in
 from lstn_search.spec.choices import FLATTEN, Value
 from lstn_search.spec.ladder import Ladder
 from lstn_search.spec.warp_families import WARP_FAMILIES
@@ -30,14 +31,14 @@ class _Field:
 
 _FIELDS: dict[str, _Field] = {
     "norm": _Field(words=get_args(Norm)),
-    "stem.kind": _Field(words=("plain", "separable")),
+    "stem.kind": _Field(words=kinds_in("stem")),
     "stem.kernel": _Field(minimum=1, odd=True),
     "stem.stride": _Field(minimum=1),
     "stem.width": _Field(minimum=1),
     "stem.padded": _Field(boolean=True),
     "stem.max_pool": _Field(minimum=1),
     "units": _Field(minimum=0, maximum=32),
-    "unit.kind": _Field(words=("bottleneck", "plain", "separable")),
+    "unit.kind": _Field(words=kinds_in("unit")),
     "unit.decoder": _Field(minimum=1),
     "unit.encoder": _Field(minimum=1),
     "unit.kernel": _Field(minimum=1, odd=True),

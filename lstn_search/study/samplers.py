@@ -17,6 +17,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from lstn_search.errors import SpaceError
+from lstn_search.spec import moves
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.settings import SamplerName
 from lstn_search.spec.space import Choices, Space
@@ -87,13 +88,13 @@ def evolve(
 ) -> Choices | None:
     """A child of one of `parents`, within the budget; a random network without parents. None: repair found no way."""
     if not parents or rng.random() < SHARE_OF_STRANGERS:
-        return space.repair(space.sample(rng), affordable, rng)
+        return moves.repair(space, space.sample(rng), affordable, rng)
     child = rng.choice(parents)
     with contextlib.suppress(SpaceError):  # a space of one network has no moves
-        child = space.mutate(child, rng)
+        child = moves.mutate(space, child, rng)
         while rng.random() < 0.5:
-            child = space.mutate(child, rng)
-    return space.repair(child, affordable, rng)
+            child = moves.mutate(space, child, rng)
+    return moves.repair(space, child, affordable, rng)
 
 
 def _block(name: str) -> str:

@@ -36,7 +36,7 @@ from lstn_search.runs.entries import (
     using_storage,
 )
 from lstn_search.runs.folder import RunFolder
-from lstn_search.spec import pareto
+from lstn_search.spec import moves, pareto
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import fits
 from lstn_search.spec.results import TrialResult
@@ -202,7 +202,7 @@ class Study:
         rng = random.Random(seed_of(self.settings.seed, "neighbour", self._num_asked))
         with contextlib.suppress(SpaceError):  # a space of one network has no neighbours
             for _ in range(NEIGHBOUR_STEPS if choices is not None else 0):
-                choices = self.space.mutate(choices, rng)  # type: ignore[arg-type]
+                choices = moves.mutate(self.space, choices, rng)  # type: ignore[arg-type]
                 if self._is_new(choices) and self._affordable(self.space.expand(choices)):
                     return choices
         return None
@@ -211,11 +211,11 @@ class Study:
         """Random choices of a new network within the budget, or None when none turns up."""
         rng = random.Random(seed_of(self.settings.seed, "draw", len(self.entries)))
         for _ in range(MAX_DRAWS):
-            choices = self.space.repair(self.space.sample(rng), self._affordable, rng)
+            choices = moves.repair(self.space, self.space.sample(rng), self._affordable, rng)
             if choices is not None and self._is_new(choices):
                 return choices
             with contextlib.suppress(SpaceError):  # a space of one network has no neighbours
-                choices = None if choices is None else self.space.mutate(choices, rng)
+                choices = None if choices is None else moves.mutate(self.space, choices, rng)
                 if choices is not None and self._is_new(choices) and self._affordable(self.space.expand(choices)):
                     return choices
         return None

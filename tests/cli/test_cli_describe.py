@@ -11,6 +11,7 @@ import pytest
 from tiny_spaces import with_warp
 
 from lstn_search.cli import app
+from lstn_search.spec import moves
 from lstn_search.spec.cost import cost
 from lstn_search.spec.space import load_space, space_folder
 from lstn_search.spec.warp_families import WARP_FAMILIES
@@ -156,7 +157,7 @@ def test_space_show(capsys: pytest.CaptureFixture[str]) -> None:
         assert all(str(value).lower() in line for value in values)
     assert re.search(r"vstn +868,542 +0\.0863 +no ", out)
     assert f"{LSTN.count():,} sets of choices." in out
-    assert f"Cheapest at 224: {LSTN.cheapest(224)[0]:.6f} GFLOPs" in out
+    assert f"Cheapest at 224: {moves.cheapest(LSTN, 224)[0]:.6f} GFLOPs" in out
 
 
 def test_space_show_when_a_seed_is_too_large_for_the_image(capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,6 +30,8 @@ from lstn_search.pictures.architecture_plot import architecture_info, summary
 from lstn_search.runs.folder import RunFolder
 from lstn_search.runs.run import Run
 from lstn_search.spec import pareto
+from lstn_search.spec.arch import Arch
+from lstn_search.spec.blocks import block_layers
 from lstn_search.spec.fields import described
 from lstn_search.spec.ladder import Ladder
 from lstn_search.spec.results import TrialResult, gap_closed
@@ -350,6 +352,14 @@ def test_lstn_is_drawn_as_the_paper_has_it() -> None:
     assert convolutions[0].what == "3×3 stride 2, BN, ReLU"
     assert [row.out_shape[1] for row in convolutions[::3]] == [112, 110, 108, 54, 54, 52]
     assert f"{info.gflops:.4f}" == "0.0257"
+
+
+def test_a_residual_unit_is_drawn_with_its_sum() -> None:
+    unit = {"kind": "residual", "kernel": 3}
+    layers = [*lstn_arch().layers[:1], *block_layers(unit, 4, "conv-bn-act")]
+    info = architecture_info(Arch(layers=tuple(layers)), 64, "residual")
+    assert info.layers[1].what == "3×3, BN, ReLU, + input"
+    assert info.layers[1].gflops * 1e9 == 32 * 32 * 4 * (4 * 9 + 1 + 2 + 1)
 
 
 def test_an_architecture_in_a_line() -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_spaces import SKIPS, with_warp
+from tiny_spaces import RESIDUAL, SKIPS, with_warp
 from torch import nn
 
 from lstn_search.errors import ArchError, RunError
@@ -58,6 +58,12 @@ ODD_ARCHS = [  # what no seed point and no point of the space has
 WARPS = [with_warp(SPACE.seeds["light"], warp) for warp in WARP_FAMILIES]
 ARCHS = [(arch, 64) for arch in [*SPACE.seeds.values(), *random_archs(30, 64), *WARPS]]
 ARCHS += [(arch, 96) for arch in ODD_ARCHS]
+RESIDUAL_ARCHS = [
+    arch
+    for arch in (RESIDUAL.expand(RESIDUAL.sample(random.Random(seed))) for seed in range(30))
+    if fits(arch, 64) and any(layer.skip for layer in arch.layers)
+]
+ARCHS += [(arch, 64) for arch in RESIDUAL_ARCHS]
 
 
 @torch.no_grad()
@@ -241,6 +247,11 @@ def test_every_family_of_warps_stands_alone(arch: Arch, tmp_path: Path) -> None:
     proof = write_model(tmp_path, trained(arch, 32), title="light", facts={}, **IMAGENET)
     assert proof.max_theta_difference <= 1e-6
     assert Arch.load(tmp_path / "arch.json") == arch
+
+
+def test_a_net_with_residual_units_stands_alone(tmp_path: Path) -> None:
+    proof = write_model(tmp_path / "out", trained(RESIDUAL_ARCHS[0], 64), title="residual", facts={}, **IMAGENET)
+    assert proof.max_theta_difference <= 1e-6
 
 
 def test_export_leaves_the_localizer_alone_and_replaces_what_was_there(copied: Path) -> None:

@@ -6,21 +6,19 @@ import itertools
 import json
 import random
 import timeit
-from typing import Any
 
 import pytest
 import thop
 import torch
-from tiny_spaces import SKIPS, with_warp
+from tiny_spaces import RESIDUAL, SKIPS, with_warp
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode, flop_registry
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from lstn_search.errors import ArchError, SettingError
 from lstn_search.nets.localizer import Localizer, Residual
 from lstn_search.spec.arch import Arch, Head, Layer
 from lstn_search.spec.cost import cost, fits, transformer_cost
-from lstn_search.spec.space import load_space
+from lstn_search.spec.space import Space, load_space
 from lstn_search.spec.warp_families import WARP_FAMILIES
 
 SPACE = load_space("lstn")
@@ -123,51 +121,41 @@ def uncounted(module: nn.Module, inputs: object, output: object) -> None:
 NOT_MACS = {nn.BatchNorm2d: uncounted, nn.AdaptiveAvgPool2d: uncounted}
 
 
-class TorchCounter(TorchDispatchMode):
-    """FLOPs by the rules of torch's FlopCounterMode, without its bookkeeping by module: five times as fast."""
-
-    flops = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        output = func(*args, **(kwargs or {}))
-        if rule := flop_registry.get(func._overloadpacket):
-            self.flops += rule(*args, **(kwargs or {}), out_val=output)
-        return output
-
-
 def count_module(arch: Arch, image_size: int) -> tuple[int, int, int, int, list[tuple[int, ...]]]:
-    """Parameters, MACs by thop, MACs by torch, FLOPs in the paper's convention, and shapes, of the built module."""
-    module = Localizer(arch, image_size).eval()
-    x_BCHW = torch.zeros(1, arch.in_channels, image_size, image_size)
-    shapes: list[tuple[int, ...]] = []
-    beyond_macs = 0  # one addition per element for a bias or a sum, two per element for a batch norm
+    """Parameters, MACs by thop, MACs by torch's rule, FLOPs in the paper's convention, and shapes, of the built module.
 
-    def look(part: nn.Module, inputs: object, output: torch.Tensor) -> None:
-        nonlocal beyond_macs
+    All from one pass, so torch's FlopCounterMode, which takes five times as long, is asked in `torch_macs`.
+    """
+    module = Localizer(arch, image_size)
+    shapes: list[tuple[int, ...]] = []
+    macs = beyond_macs = 0  # one addition per element for a bias or a sum, two per element for a batch norm
+
+    def look(part: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+        nonlocal macs, beyond_macs
         if not isinstance(part, nn.BatchNorm2d | Residual):
             shapes.append(tuple(output.shape[1:]))
+        if isinstance(part, nn.Conv2d):
+            macs += conv_flop_count(list(inputs[0].shape), list(part.weight.shape), list(output.shape)) // 2
+        elif isinstance(part, nn.Linear):
+            macs += part.weight.numel() * len(output)
         beyond_macs += {nn.Conv2d: 1, nn.BatchNorm2d: 2, Residual: 1}.get(type(part), 0) * output.numel()
 
+    for part in module.modules():
+        if isinstance(part, nn.Conv2d | nn.BatchNorm2d | nn.MaxPool2d | nn.AdaptiveAvgPool2d | nn.Linear | Residual):
+            part.register_forward_hook(look)
     with torch.no_grad():
+        x_BCHW = torch.zeros(1, arch.in_channels, image_size, image_size)
         thop_macs, _ = thop.profile(module, (x_BCHW,), custom_ops=NOT_MACS, verbose=False)
-        for part in module.modules():
-            if isinstance(
-                part, nn.Conv2d | nn.BatchNorm2d | nn.MaxPool2d | nn.AdaptiveAvgPool2d | nn.Linear | Residual
-            ):
-                part.register_forward_hook(look)
-        with TorchCounter() as counter:  # not at once: it would look at what thop adds up, too
-            module(x_BCHW)
     params = sum(parameter.numel() for parameter in module.parameters())
-    macs = counter.flops // 2
     return params, int(thop_macs), macs, macs + beyond_macs, shapes
 
 
-def random_archs(count: int, *, seed: int) -> list[tuple[Arch, int]]:
-    """Architectures of the space, each with an image size at which it can be built."""
+def random_archs(count: int, *, seed: int, space: Space = SPACE) -> list[tuple[Arch, int]]:
+    """Architectures of a space, each with an image size at which it can be built."""
     rng = random.Random(seed)
     found: list[tuple[Arch, int]] = []
     while len(found) < count:
-        arch, image_size = SPACE.expand(SPACE.sample(rng)), rng.choice([32, 47, 64])
+        arch, image_size = space.expand(space.sample(rng)), rng.choice([32, 47, 64])
         if fits(arch, image_size):
             found.append((arch, image_size))
     return found
@@ -180,6 +168,16 @@ def test_1000_random_architectures_cost_what_their_modules_cost() -> None:
         assert (found.params, found.macs, found.macs, found.flops, rows) == count_module(arch, image_size), arch
 
 
+def test_architectures_with_residual_units_cost_what_their_modules_cost() -> None:
+    drawn = random_archs(200, seed=3, space=RESIDUAL)
+    residual = [(arch, image_size) for arch, image_size in drawn if any(layer.skip for layer in arch.layers)]
+    assert len(residual) > 50
+    for arch, image_size in residual:
+        found = cost(arch, image_size)
+        rows = [row.out_shape for row in found.layers]
+        assert (found.params, found.macs, found.macs, found.flops, rows) == count_module(arch, image_size), arch
+
+
 @pytest.mark.parametrize("warp", WARP_FAMILIES)
 @pytest.mark.parametrize("arch", [*SPACE.seeds.values(), SKIPS], ids=[*SPACE.seeds, "skips"])
 def test_seed_points_and_skips_cost_what_their_modules_cost(arch: Arch, warp: str) -> None:
@@ -187,9 +185,18 @@ def test_seed_points_and_skips_cost_what_their_modules_cost(arch: Arch, warp: st
     found = cost(arch, 224)
     rows = [row.out_shape for row in found.layers]
     assert (found.params, found.macs, found.macs, found.flops, rows) == count_module(arch, 224)
+    assert torch_macs(arch, 224) == found.macs
+
+
+def test_torch_sees_no_other_products_than_those_of_the_modules() -> None:
+    for arch, image_size in random_archs(100, seed=2):
+        assert torch_macs(arch, image_size) == cost(arch, image_size).macs, arch
+
+
+def torch_macs(arch: Arch, image_size: int) -> int:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        Localizer(arch, 224).eval()(torch.zeros(1, 3, 224, 224))
-    assert counter.get_total_flops() == 2 * found.macs
+        Localizer(arch, image_size).eval()(torch.zeros(1, arch.in_channels, image_size, image_size))
+    return counter.get_total_flops() // 2
 
 
 def test_what_does_not_fit_cannot_be_built_in_torch_either() -> None:

@@ -5,9 +5,10 @@ import random
 import time
 
 import pytest
-from tiny_spaces import SPACES, every_choice, is_inside, tiny
+from tiny_spaces import RESIDUAL, SPACES, every_choice, is_inside, tiny
 
 from lstn_search.errors import ArchError, SpaceError
+from lstn_search.spec import moves
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost, fits
 from lstn_search.spec.space import Space, load_space
@@ -15,13 +16,13 @@ from lstn_search.spec.space import Space, load_space
 LSTN = load_space("lstn")
 
 
-@pytest.mark.parametrize("space", [LSTN, *SPACES.values()], ids=["lstn", *SPACES])
+@pytest.mark.parametrize("space", [LSTN, RESIDUAL, *SPACES.values()], ids=["lstn", "residual", *SPACES])
 def test_mutants_are_inside_and_different(space: Space) -> None:
     rng = random.Random(0)
     for _ in range(150):
         parent = space.sample(rng)
         before = dict(parent)
-        child = space.mutate(parent, rng)
+        child = moves.mutate(space, parent, rng)
         assert is_inside(space, child)
         assert space.expand(child) != space.expand(parent)
         assert parent == before
@@ -29,13 +30,13 @@ def test_mutants_are_inside_and_different(space: Space) -> None:
 
 def test_mutation_is_reproducible() -> None:
     parent = LSTN.sample(random.Random(1))
-    assert LSTN.mutate(parent, random.Random(2)) == LSTN.mutate(parent, random.Random(2))
+    assert moves.mutate(LSTN, parent, random.Random(2)) == moves.mutate(LSTN, parent, random.Random(2))
 
 
 def test_every_kind_of_move_occurs() -> None:
     rng, parent = random.Random(0), LSTN.encode(LSTN.seeds["lstn"])
     assert parent is not None
-    children = [LSTN.mutate(parent, rng) for _ in range(400)]
+    children = [moves.mutate(LSTN, parent, rng) for _ in range(400)]
     changed = [
         {name for name in parent.keys() | child.keys() if parent.get(name) != child.get(name)} for child in children
     ]
@@ -60,7 +61,7 @@ def test_every_kind_of_move_occurs() -> None:
 def test_widths_move_to_their_neighbours() -> None:
     rng, parent = random.Random(0), LSTN.encode(LSTN.seeds["stn"])
     assert parent is not None
-    widths = {LSTN.mutate(parent, rng)["stem.width"] for _ in range(300)}
+    widths = {moves.mutate(LSTN, parent, rng)["stem.width"] for _ in range(300)}
     assert widths == {6, 8, 12}
 
 
@@ -78,30 +79,31 @@ def test_a_space_of_one_has_no_mutant() -> None:
     )
     assert one.count() == 1
     with pytest.raises(SpaceError, match="holds nothing else"):
-        one.mutate(one.sample(random.Random(0)), random.Random(0))
+        moves.mutate(one, one.sample(random.Random(0)), random.Random(0))
 
 
+@pytest.mark.parametrize("space", [LSTN, RESIDUAL], ids=["lstn", "residual"])
 @pytest.mark.parametrize("gflops", [0.02, 0.002, 0.0003])
-def test_repair_meets_the_budget_at_both_sizes(gflops: float) -> None:
+def test_repair_meets_the_budget_at_both_sizes(gflops: float, space: Space) -> None:
     def within(arch: Arch) -> bool:
         return fits(arch, 64) and fits(arch, 224) and cost(arch, 224).gflops <= gflops
 
     rng = random.Random(0)
     for _ in range(100):
-        choices = LSTN.sample(rng)
-        found = LSTN.repair(choices, within, rng)
+        choices = space.sample(rng)
+        found = moves.repair(space, choices, within, rng)
         assert found is not None
-        assert within(LSTN.expand(found))
-        assert is_inside(LSTN, found)
-        assert found == choices or not within(LSTN.expand(choices)), "what fits stays as it is"
+        assert within(space.expand(found))
+        assert is_inside(space, found)
+        assert found == choices or not within(space.expand(choices)), "what fits stays as it is"
 
 
 def test_repair_takes_a_lighter_warp_where_nothing_else_is_cheap_enough() -> None:
     space = SPACES["every warp"]
-    gflops, least = space.cheapest(32)
+    gflops, least = moves.cheapest(space, 32)
     rng = random.Random(0)
     for _ in range(20):
-        found = space.repair(space.sample(rng), lambda arch: cost(arch, 32).gflops <= gflops, rng)
+        found = moves.repair(space, space.sample(rng), lambda arch: cost(arch, 32).gflops <= gflops, rng)
         assert found is not None
         assert found["head.warp"] == least["head.warp"]
 
@@ -110,13 +112,13 @@ def test_repair_makes_room_when_the_map_vanishes() -> None:
     space = tiny(units=[3], unit_stride=[1, 2], unit_kernel=[3], unit_max_pool=[1, 2], head_pool_to=[2])
     choices = space.walk(lambda name, values: False if name.endswith("padded") else max(values, key=str))
     assert not fits(space.expand(choices), 16)
-    found = space.repair(choices, lambda arch: fits(arch, 16), random.Random(0))
+    found = moves.repair(space, choices, lambda arch: fits(arch, 16), random.Random(0))
     assert found is not None
     assert fits(space.expand(found), 16)
 
 
 def test_repair_gives_up_when_nothing_fits() -> None:
-    assert LSTN.repair(LSTN.sample(random.Random(0)), lambda arch: False, random.Random(0)) is None
+    assert moves.repair(LSTN, LSTN.sample(random.Random(0)), lambda arch: False, random.Random(0)) is None
 
 
 @functools.cache
@@ -135,9 +137,9 @@ def test_cheapest_is_the_minimum_of_all(name: str, sizes: tuple[int, int | None]
     buildable = [arch for arch in every_arch(name) if fits(arch, image_size) and fits(arch, trial_size or image_size)]
     if not buildable:
         with pytest.raises(ArchError, match="no architecture of search space 'tiny' can be built at image size"):
-            space.cheapest(image_size, trial_size)
+            moves.cheapest(space, image_size, trial_size)
         return
-    gflops, choices = space.cheapest(image_size, trial_size)
+    gflops, choices = moves.cheapest(space, image_size, trial_size)
     assert gflops == min(cost(arch, image_size).gflops for arch in buildable)
     arch = space.expand(choices)
     assert is_inside(space, choices)
@@ -145,11 +147,17 @@ def test_cheapest_is_the_minimum_of_all(name: str, sizes: tuple[int, int | None]
     assert fits(arch, trial_size or image_size)
 
 
+def test_the_cheapest_may_have_a_residual_unit() -> None:
+    _, choices = moves.cheapest(SPACES["residual units"], 32)
+    assert choices["unit1.kind"] == "residual"
+
+
+@pytest.mark.parametrize("whole", [LSTN, RESIDUAL], ids=["lstn", "residual"])
 @pytest.mark.parametrize("units", [[0, 1, 2, 3, 4, 5], [5]], ids=str)
-def test_cheapest_of_the_whole_space_takes_less_than_a_second(units: list[int]) -> None:
-    space = Space(name="lstn", values={**LSTN.values, "units": tuple(units)})
+def test_cheapest_of_the_whole_space_takes_less_than_a_second(units: list[int], whole: Space) -> None:
+    space = Space(name="lstn", values={**whole.values, "units": tuple(units)})
     start = time.process_time()
-    gflops, _ = space.cheapest(224, 64)
+    gflops, _ = moves.cheapest(space, 224, 64)
     assert time.process_time() - start < 1
     rng = random.Random(0)
     archs = [space.expand(space.sample(rng)) for _ in range(300)]

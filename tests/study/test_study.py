@@ -16,6 +16,7 @@ from small_search import BUDGET_GFLOPS, NUM_SEEDS, make_folder, make_settings, p
 from lstn_search.errors import RunError, SettingError
 from lstn_search.runs.entries import WORST_SCORE, Entry, read_entries
 from lstn_search.runs.folder import RunFolder
+from lstn_search.spec import moves
 from lstn_search.spec.cost import cost
 from lstn_search.spec.results import TrialResult
 from lstn_search.spec.settings import SamplerName, SearchSettings
@@ -221,7 +222,7 @@ def test_a_space_of_one_network_is_searched_to_its_end(space: Space, tmp_path: P
 def test_a_budget_that_hardly_anything_meets_is_filled(tmp_path: Path) -> None:
     """In the large space a random network meets this budget once in thousands of draws."""
     large = Space(name="large", values=load_space("lstn").values)
-    least, _ = large.cheapest(48, 24)
+    least, _ = moves.cheapest(large, 48, 24)
     study = new_study(tmp_path / "run", large, budget_gflops=1.2 * least, sampler="random")
     play(study, 2)
     assert study.num_trials == 2
