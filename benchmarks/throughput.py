@@ -40,7 +40,7 @@ from lstn_search.spec.space import load_space
 from lstn_search.spec.task import Task
 from lstn_search.training.joint import JointTraining
 from lstn_search.training.prepared import prepare
-from lstn_search.training.recovery import recover
+from lstn_search.training.recovery import RecoverTraining
 from lstn_search.training.trial import build_localizer
 from lstn_search.training.warm import Warm
 from lstn_search.training.workbench import Batch, Workbench
@@ -234,6 +234,11 @@ def timed_stages(bench: Workbench, warm: Warm, arch: Arch) -> dict[str, Timed]:
         loss.backward()
         optimizer.step()
 
+    def recover() -> None:
+        recovering = RecoverTraining(bench, build_localizer(bench, arch))
+        recovering.run_to(bench.task.recover_steps)
+        recovering.measure()
+
     def bare_recover() -> None:
         alone.train()
         for batch, target_B23 in zip(recover_batches, targets, strict=True):
@@ -258,7 +263,7 @@ def timed_stages(bench: Workbench, warm: Warm, arch: Arch) -> dict[str, Timed]:
 
     return {
         "build": (build, lambda: None),
-        "recover": (lambda: recover(bench, build_localizer(bench, arch)), bare_recover),
+        "recover": (recover, bare_recover),
         "frozen score": (
             lambda: bench.evaluate(model, bench.dataset.val_I, view=bench.view),
             lambda: bare_forward(model, val_batches),

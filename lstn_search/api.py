@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lstn_search.jobs.launch import EngineOptions
 from lstn_search.spec.arch import Arch
-from lstn_search.spec.ladder import Ladder
+from lstn_search.spec.ladder import DEFAULT_LADDER, Ladder
 from lstn_search.spec.objectives import DEFAULT_OBJECTIVES
 from lstn_search.spec.settings import BudgetScope, SamplerName, SearchSettings
 from lstn_search.spec.space import Space
@@ -99,16 +99,17 @@ def train(
 ) -> "TrialResult":
     """Train one architecture up to a rung of the ladder, in this process: for a loop of your own.
 
-    Rung 0 is recover (paper's protocol: the whole training, and the only rung). With a folder for `checkpoints`, of
-    this task and ladder alone, the next call, for a higher rung, goes on from where this one stopped; without one it
-    starts again. A diverged training is a result with the status `failed`. Raises LstnError on bad input.
+    The first rungs are recover (paper's protocol: the only rung is the whole training). With a folder for
+    `checkpoints`, of this task and ladder alone, the next call, for a higher rung, goes on from where this one stopped;
+    without one it starts again. A diverged training is a result with the status `failed`. Raises LstnError on bad
+    input.
     """
     import tempfile
 
     from lstn_search.data.cache import default_cache_dir
     from lstn_search.jobs.work import climb, prepared_task
 
-    ladder = Ladder(epochs=()) if task.protocol == "paper" else ladder or Ladder()
+    ladder = Ladder(epochs=()) if task.protocol == "paper" else ladder or DEFAULT_LADDER
     ladder.check_rung(rung)
     prepared = prepared_task(task, Path(cache_dir).expanduser() if cache_dir else default_cache_dir(), on_stage)
     if checkpoints is not None:

@@ -9,6 +9,7 @@ from typing import Any
 from lstn_search.runs.folder import RunFolder
 from lstn_search.runs.run import Run, open_run
 from lstn_search.spec.arch import Arch
+from lstn_search.spec.ladder import Ladder
 from lstn_search.spec.results import References, TrialResult
 from lstn_search.spec.settings import SearchSettings
 from lstn_search.spec.space import load_space
@@ -71,6 +72,7 @@ def make_settings(**changes: Any) -> SearchSettings:
         "budget_gflops": BUDGET_GFLOPS,
         "space_name": space.name,
         "space_digest": space.digest,
+        "ladder": Ladder(),
         "sampler": "random",
     }
     return SearchSettings(**(given | changes))

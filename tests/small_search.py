@@ -107,6 +107,7 @@ def make_settings(space: Space, task: Task | None = None, **changes: Any) -> Sea
         "budget_gflops": BUDGET_GFLOPS,
         "space_name": space.name,
         "space_digest": space.digest,
+        "ladder": Ladder(),
     }
     return SearchSettings(**(given | changes))
 

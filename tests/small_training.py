@@ -10,12 +10,14 @@ import torch
 from PIL import Image
 from torch import nn
 
+from lstn_search.nets.localizer import Localizer
 from lstn_search.nets.transformer import TransformedClassifier
 from lstn_search.spec.arch import Arch, Head, Layer
 from lstn_search.spec.ladder import Ladder
 from lstn_search.spec.results import References, TrialResult
 from lstn_search.spec.task import Task
 from lstn_search.training.prepared import OnStage, Prepared
+from lstn_search.training.recovery import RecoverTraining, Recovery
 from lstn_search.training.references import load_reference
 from lstn_search.training.trial import start_trial
 from lstn_search.training.warm import Warm
@@ -23,7 +25,7 @@ from lstn_search.training.workbench import Workbench
 
 __all__ = [
     *("ARCH", "IMAGES", "OTHER_ARCH", "SIZE_PX"),
-    *("climb", "draw", "draw_dataset", "run_trial", "same_numbers", "small_task", "state_of"),
+    *("climb", "draw", "draw_dataset", "recover", "run_trial", "same_numbers", "small_task", "state_of"),
 ]
 
 SIZE_PX = 24
@@ -85,6 +87,13 @@ def same_numbers(result: TrialResult) -> dict[str, Any]:
     columns = result.to_dict()
     columns["history"] = [{k: v for k, v in row.items() if k != "seconds"} for row in columns["history"]]
     return {name: value for name, value in columns.items() if "seconds" not in name}
+
+
+def recover(bench: Workbench, localizer: Localizer) -> tuple[Localizer, Recovery]:
+    """The whole recover stage of the task: the localizer that counts, and its errors."""
+    training = RecoverTraining(bench, localizer)
+    training.run_to(bench.task.recover_steps)
+    return training.evaluated, training.measure()
 
 
 def run_trial(

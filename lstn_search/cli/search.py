@@ -40,8 +40,8 @@ def search_command(
     ladder: Annotated[
         str | None,
         typer.Option(
-            help="Joint epochs in all at rung 1, 2, ...; rung 0 is recover.",
-            show_default="the space's, 2,6,18",
+            help="The rungs: percents of recover, then joint epochs in all.",
+            show_default="the space's, 25%,2,6,18",
             rich_help_panel=LENGTH,
         ),
     ] = None,

@@ -60,8 +60,9 @@ def climb(prepared: Prepared, arch: Arch, ladder: Ladder, rung: int, folder: Pat
     It goes on from the checkpoint of the rung below, which is made first where there is none that can be used.
     """
     trial = start_trial(prepared, arch, on_stage=say)
+    steps, epochs = ladder.recover_steps(rung, prepared.bench.task.recover_steps), ladder.joint_epochs(rung)
     if rung == 0:
-        result = trial.begin()
+        result = trial.begin(steps)
     else:
         below = checkpoint_file(folder, arch, rung - 1)
         try:
@@ -74,7 +75,7 @@ def climb(prepared: Prepared, arch: Arch, ladder: Ladder, rung: int, folder: Pat
                 return again
             state = load_checkpoint(below, device=prepared.bench.device)
         trial.load_state_dict(state)
-        result = trial.train_to(ladder.epochs[rung - 1])
+        result = trial.train_to(epochs) if epochs else trial.begin(steps)
     if result.status != "failed":
         save_checkpoint(checkpoint_file(folder, arch, rung), trial.state_dict(resumable=rung < ladder.top))
     return result

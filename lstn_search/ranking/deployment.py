@@ -184,7 +184,8 @@ def _header(run: Run, candidate: Candidate, rung: int) -> dict[str, Any]:
     """What a kept result depends on."""
     settings = run.folder.settings
     task = _task(run).compared("deployment")
-    return {"arch": candidate.arch.digest, "rung": rung, "epochs": list(settings.ladder.epochs), "task": task}
+    header = {"arch": candidate.arch.digest, "rung": rung, "epochs": list(settings.ladder.epochs), "task": task}
+    return header | ({"recover": list(settings.ladder.recover)} if settings.ladder.recover else {})
 
 
 def _kept(run: Run, candidate: Candidate) -> Entry:

@@ -74,7 +74,8 @@ def fidelity_info(run: Run, *, seed: int = 0) -> FidelityInfo:
     rungs, costs = measures_of_rungs(settings, entries), measures_of_cost(entries)
     scores = scores_of(settings, entries)
     counts = {rung: len(score.values) for rung, score in scores.items() if score.values}
-    top = highest_rung({rung: num for rung, num in counts.items() if rung > 0} or counts)
+    joint = {rung: num for rung, num in counts.items() if settings.ladder.joint_epochs(rung)}
+    top = highest_rung(joint or counts)
     longest = None if top is None else scores[top]
     pairs = [(a, b) for a, b in itertools.combinations(rungs, 2) if a.rung != b.rung and b.values]
     if longest is not None:

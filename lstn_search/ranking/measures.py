@@ -46,15 +46,18 @@ def measures_of_rungs(settings: SearchSettings, entries: Iterable[Entry]) -> lis
 
     if settings.task.protocol == "paper":
         return [at(0, "accuracy after training", "val_top1")]
-    return [
-        at(0, "corner error", "corner_error_px", sign=-1),
-        at(0, "alignment error", "alignment_mse", sign=-1, is_score=False),
-        at(0, "frozen-backbone accuracy", "frozen_top1", is_score=False),
-        *(
-            at(rung, f"accuracy after {num} epoch{'s' * (num > 1)}", "val_top1")
-            for rung, num in enumerate(settings.ladder.epochs, start=1)
-        ),
-    ]
+    ladder, measures = settings.ladder, []
+    for rung in range(ladder.recovered + 1):
+        after = f" after {ladder.recover[rung]} % of recover" if rung < ladder.recovered else ""
+        measures += [
+            at(rung, f"corner error{after}", "corner_error_px", sign=-1),
+            at(rung, f"alignment error{after}", "alignment_mse", sign=-1, is_score=False),
+            at(rung, f"frozen-backbone accuracy{after}", "frozen_top1", is_score=False),
+        ]
+    for rung in range(ladder.recovered + 1, ladder.top + 1):
+        epochs = ladder.joint_epochs(rung)
+        measures.append(at(rung, f"accuracy after {epochs} epoch{'s' * (epochs > 1)}", "val_top1"))
+    return measures
 
 
 def measures_of_cost(entries: Iterable[Entry]) -> list[Measure]:

@@ -1,6 +1,6 @@
 """Checkpoints: where the state of a trained architecture is kept, and how its trained parts are read back.
 
-before joint training    arch, localizer, snapshots
+before joint training    arch, localizer as it counts, snapshots; and `recover`, to go on
 after it                 arch, trained (localizer and classifier as they count), snapshots; and `training`, to go on
 """
 

@@ -73,14 +73,17 @@ class Entry:
         """The measurement of the highest rung, with what recover measured; the failure when there is nothing else."""
         if self.rung < 0:
             return self.results[0]
-        last = self.results[self.rung]
-        return last.with_recover_of(self.results[0]) if self.rung > 0 else last
+        return self.results[self.rung].with_recover_of(self._recovered)
 
     @property
     def status(self) -> Status:
         """Of the last rung, but a frame reader stays one."""
-        last = self.results[-1]
-        return last.with_recover_of(self.results[0]).status
+        return self.results[-1].with_recover_of(self._recovered).status
+
+    @property
+    def _recovered(self) -> TrialResult:
+        """Of the last rung that recovers."""
+        return next((result for result in reversed(self.results) if result.recover_steps is not None), self.results[0])
 
     @property
     def accuracy(self) -> float:
@@ -113,12 +116,12 @@ Rung = tuple[int, int, TrialResult]
 
 
 def score_name(settings: SearchSettings) -> str:
-    """What rung 0 is judged by."""
+    """What the rungs of recover are judged by."""
     return "accuracy under the view" if settings.task.protocol == "paper" else "minus corner error px"
 
 
 def score(settings: SearchSettings, result: TrialResult) -> float:
-    """What rung 0 is judged by, higher is better: minus the corner error after recover (docs/trial.md says why)."""
+    """What the rungs of recover are judged by, higher is better: minus the corner error (docs/trial.md says why)."""
     value = result.val_top1 if settings.task.protocol == "paper" else result.corner_error_px
     if value is None:
         return WORST_SCORE

@@ -9,7 +9,7 @@ from lstn_search.spec import moves
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost, transformer_cost
 from lstn_search.spec.fields import DATA, SEARCH, check, setting
-from lstn_search.spec.ladder import Ladder
+from lstn_search.spec.ladder import DEFAULT_LADDER, Ladder
 from lstn_search.spec.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, Objective, check_objectives
 from lstn_search.spec.space import Space
 from lstn_search.spec.task import Task
@@ -45,7 +45,7 @@ class SearchSettings:
         panel=SEARCH,
         choices=get_args(BudgetScope),
     )
-    ladder: Ladder = dataclasses.field(default_factory=Ladder)
+    ladder: Ladder = DEFAULT_LADDER
     """How far architectures climb. The paper's protocol has a single rung, the whole training."""
     objectives: tuple[str, ...] = setting(
         DEFAULT_OBJECTIVES,
@@ -79,15 +79,14 @@ class SearchSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """Every setting, as JSON types."""
-        ladder = {"epochs": list(self.ladder.epochs), "eta": self.ladder.eta}
-        return {**dataclasses.asdict(self), "ladder": ladder, "objectives": list(self.objectives)}
+        return {**dataclasses.asdict(self), "ladder": self.ladder.to_dict(), "objectives": list(self.objectives)}
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "SearchSettings":
         """Read what `to_dict` wrote, also before it wrote objectives."""
-        ladder = Ladder(epochs=tuple(data["ladder"]["epochs"]), eta=data["ladder"]["eta"])
         objectives = tuple(data.get("objectives", DEFAULT_OBJECTIVES))
-        return cls(**{**data, "task": Task.from_dict(data["task"]), "ladder": ladder, "objectives": objectives})
+        return cls(**{**data, "task": Task.from_dict(data["task"]), "ladder": Ladder.from_dict(data["ladder"]),
+                      "objectives": objectives})  # fmt: skip
 
 
 def check_budget(settings: SearchSettings, space: Space) -> None:

@@ -16,7 +16,7 @@ from lstn_search.errors import ArchError, SpaceError, did_you_mean
 from lstn_search.spec.arch import Arch, Layer
 from lstn_search.spec.blocks import KINDS, asked, block_keys, block_layers, read_block
 from lstn_search.spec.choices import FLATTEN, IMAGE_CHANNELS, Choices, Value, expand, field_of
-from lstn_search.spec.ladder import Ladder
+from lstn_search.spec.ladder import DEFAULT_LADDER, Ladder
 from lstn_search.spec.space_file import check_space, read_toml
 
 __all__ = ["Choices", "Space", "Suggest", "Value", "load_space", "resolve_arch", "space_folder", "space_names"]
@@ -37,7 +37,7 @@ class Space:
     """Architectures to start from; they need not be inside the space (see `encode`)."""
     sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
     """Where each seed point comes from."""
-    ladder: Ladder = dataclasses.field(default_factory=Ladder)
+    ladder: Ladder = DEFAULT_LADDER
     """How far a search trains the networks, unless it is told otherwise."""
 
     @classmethod
@@ -45,7 +45,12 @@ class Space:
         """A space from the tables of a space file. Raises SpaceError, naming `where` and the path in it."""
         description, values, seeds, sources, ladder = check_space(data, where or name)
         return cls(
-            name=name, values=values, description=description, seeds=seeds, sources=sources, ladder=ladder or Ladder()
+            name=name,
+            values=values,
+            description=description,
+            seeds=seeds,
+            sources=sources,
+            ladder=ladder or DEFAULT_LADDER,
         )
 
     @property

@@ -10,7 +10,7 @@ from lstn_search.errors import ArchError, SettingError, SpaceError, did_you_mean
 from lstn_search.spec.arch import Arch, Norm
 from lstn_search.spec.blocks import kinds_in
 from lstn_search.spec.choices import FLATTEN, Value
-from lstn_search.spec.ladder import Ladder
+from lstn_search.spec.ladder import DEFAULT_LADDER, Ladder
 from lstn_search.spec.warp_families import WARP_FAMILIES
 
 __all__ = ["check_space", "read_toml"]
@@ -92,12 +92,18 @@ def check_space(
 def _ladder(data: Any, where: str) -> Ladder | None:
     if data is None:
         return None
-    table = _table(data, where, "ladder", known=("epochs", "eta"))
-    epochs = table.get("epochs", list(Ladder().epochs))
-    if not isinstance(epochs, list) or not epochs:
-        raise SpaceError(f"{where}: ladder.epochs must be a list of epochs, got {epochs!r}; write epochs = [2, 6, 18]")
+    table = _table(data, where, "ladder", known=("recover", "epochs", "eta"))
+    given = {"recover": list(DEFAULT_LADDER.recover), "epochs": list(DEFAULT_LADDER.epochs), **table}
+    if not isinstance(given["epochs"], list) or not given["epochs"]:
+        raise SpaceError(
+            f"{where}: ladder.epochs must be a list of epochs, got {given['epochs']!r}; write epochs = [2, 6, 18]"
+        )
+    if not isinstance(given["recover"], list):
+        raise SpaceError(
+            f"{where}: ladder.recover must be a list of percents, got {given['recover']!r}; write recover = [25]"
+        )
     try:
-        return Ladder(epochs=tuple(epochs), eta=table.get("eta", Ladder().eta))
+        return Ladder.from_dict(given)
     except SettingError as error:
         raise SpaceError(f"{where}: ladder: {error}") from None
 

@@ -109,16 +109,16 @@ class Task:
         ignored_by=ALONE,
     )
     recover_steps: int = setting(
-        500,
+        2000,
         help="Steps of the recover stage.",
         panel=TRAINING,
         minimum=1,
-        elsewhere={"full": 2000},
+        elsewhere={"full": 4000},
         ignored_by=NO_LOCALIZER,
     )
     recover_lr: float = setting(
         2e-3,
-        help="Peak of the one-cycle schedule of the recover stage.",
+        help="Of the recover stage: constant, after a short warm-up.",
         panel=TRAINING,
         is_option=False,
         above=0,
@@ -254,4 +254,4 @@ class Task:
 
 
 FULL_SCHEDULE = defaults(Task, "full")
-"""What `eval` trains where `search` trains 500 steps and 4 epochs (recover protocol)."""
+"""What `eval` trains where `search` trains 2,000 steps and 4 epochs (recover protocol)."""

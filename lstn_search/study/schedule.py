@@ -91,8 +91,7 @@ class Schedule:
                 may_climb = runner.on_offer and runner.alive
                 self._rungs[rung].add(Standing(number=number, score=score, costs=runner.costs, may_climb=may_climb))
                 self._climbers.pop(rung, None)
-        if rung > 0:
-            self._front = None
+        self._front = None
 
     def next(self, *, may_propose: bool) -> Step | None:
         """What a free slot should do, or None: nothing, until something ends (or for good, if nothing is under way)."""
@@ -134,8 +133,13 @@ class Schedule:
         """
         if self._front is None:
             joint = [self.runners[number] for number in sorted(self.runners)]
-            joint = [runner for runner in joint if runner.on_offer and runner.alive and runner.next_rung > 1]
+            joint = [
+                runner
+                for runner in joint
+                if runner.on_offer and runner.alive and runner.next_rung > self.ladder.recovered + 1
+            ]
             self._front = [joint[i] for i in pareto.front([(runner.scores[-1], *runner.costs) for runner in joint])]
         if self._front or self.num_in_flight or not self._rungs:
             return self._front
-        return [self.runners[number] for number in self._rungs[0].order()]
+        recover = reversed(self._rungs[: self.ladder.recovered + 1])
+        return [self.runners[number] for rung in recover for number in rung.order()]

@@ -162,9 +162,8 @@ class Search:
         return Job(kind="rung", name=candidate.name, arch=candidate.arch, rung=0)
 
     def _finish_rung(self, candidate: Candidate, result: TrialResult) -> None:
-        is_first = self.schedule.runners[candidate.number].next_rung == 0
-        value = score(self.study.settings, result) if is_first else result.val_top1
         failed = result.status == "failed"
+        value = score(self.study.settings, result) if result.val_top1 is None else result.val_top1
         self.schedule.finish(candidate.number, None if failed else value, alive=result.status == "ok")
 
     def _tidy(self, entry: Entry) -> None:

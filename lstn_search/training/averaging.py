@@ -17,8 +17,6 @@ DECAY = 0.99
 
 ModelT = TypeVar("ModelT", bound=nn.Module)
 
-_average = get_ema_multi_avg_fn(DECAY)
-
 
 def warmup(num_steps: int) -> float:
     """What the learning rate is multiplied by after so many steps."""
@@ -41,7 +39,8 @@ class MovingAverage(Generic[ModelT]):
             for average, value in zip(self._averages, self._values, strict=True):
                 average.copy_(value)
         else:
-            _average(self._averages, self._values, None)
+            decay = min(DECAY, num_steps / (num_steps + 9))  # a short training would be averaged with its beginning
+            get_ema_multi_avg_fn(decay)(self._averages, self._values, None)
 
 
 def _values(model: nn.Module) -> list[torch.Tensor]:

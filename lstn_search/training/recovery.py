@@ -1,29 +1,33 @@
 """The recover stage: the localizer alone learns to undo known warps.
 
 A localizer trained only through the classifier's loss stays inert on most data (docs/trial.md). Regressing the inverse
-of a drawn warp is cheap, needs no labels, and its error ranks localizers better than a few joint epochs do.
+of a drawn warp is cheap and needs no labels. As in the joint stage the rate is constant, and a moving average of the
+weights is what counts.
 """
 
 import dataclasses
-import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lstn_search.nets.localizer import Localizer
 from lstn_search.nets.warps import corner_error_px
+from lstn_search.training.averaging import MovingAverage, warmup
 from lstn_search.training.workbench import Batch, Workbench
 
-__all__ = ["MILESTONES", "Diverged", "OnMilestone", "Recovery", "alignment", "recover"]
+__all__ = ["MILESTONES", "Diverged", "OnMilestone", "RecoverTraining", "Recovery", "alignment"]
 
 CHECK_EVERY = 50
 MILESTONES = (0.04, 0.1, 0.2, 0.5, 1.0)
 """Shares of the steps after which a picture of the training is worth having (`lstn_search.pictures.before_after`)."""
 
 OnMilestone = Callable[[int], None]
+"""Told the number of steps."""
 
 
 class Diverged(Exception):
@@ -32,7 +36,7 @@ class Diverged(Exception):
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
 class Recovery:
-    """What the recover stage left behind."""
+    """What the recover stage has come to."""
 
     steps: int
     seconds: float
@@ -42,52 +46,95 @@ class Recovery:
     """The same error as the mean distance of the frame's corners, in pixels at the deployment size."""
 
 
-def recover(bench: Workbench, localizer: nn.Module, *, on_milestone: OnMilestone | None = None) -> Recovery:
-    """Train `localizer` in place: one-cycle Adam on the error of theta against what a perfect localizer says.
+class RecoverTraining:
+    """A training that runs to a number of steps and can stop, be measured and go on after any.
 
-    That is the inverse of the drawn warp, composed with the pose where the object was not upright to begin with.
-
-    The error is the task's `recover_loss`: mean square, or mean distance of the corners in units of half the side.
-
-    Where the localizer's family cannot express the inverse, it learns the nearest warp that the family has.
-    `on_milestone` is told the number of steps after each of MILESTONES.
-    Raises Diverged when the loss stops being finite.
+    Adam at a constant rate, after a warm-up, on the error of theta against what a perfect localizer says: the inverse
+    of the drawn warp, composed with the pose where the object was not upright to begin with. Where the localizer's
+    family cannot express that, it learns the nearest warp that the family has. The error is the task's `recover_loss`:
+    mean square, or mean distance of the corners in units of half the side.
     """
-    task = bench.task
-    start = time.perf_counter()
-    milestones = {max(1, round(share * task.recover_steps)) for share in MILESTONES}
-    localizer.train()
-    optimizer = torch.optim.Adam(localizer.parameters(), lr=task.recover_lr, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=task.recover_lr, total_steps=task.recover_steps)
-    for step, (x_BCHW, _, target_B23) in enumerate(itertools.islice(_batches(bench), task.recover_steps), start=1):
-        assert target_B23 is not None
-        with bench.autocast():
-            theta_B23 = localizer(x_BCHW)
-        theta_B23 = theta_B23.float()
-        if task.recover_loss == "mse":
-            loss = F.mse_loss(theta_B23, target_B23)
-        else:
-            loss = corner_error_px(theta_B23, target_B23, image_size=2).mean()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        if on_milestone is not None and step in milestones:
-            on_milestone(step)
-        if step % CHECK_EVERY == 0 and not math.isfinite(loss.item()):
-            raise Diverged(f"the recover loss is {loss.item()} at step {step}")
-    mse, error_px = alignment(bench, localizer)
-    if not math.isfinite(mse):
-        raise Diverged(f"the alignment error is {mse} after {task.recover_steps} recover steps")
-    return Recovery(
-        steps=task.recover_steps, seconds=time.perf_counter() - start, alignment_mse=mse, corner_error_px=error_px
-    )
+
+    def __init__(self, bench: Workbench, localizer: Localizer) -> None:
+        self.bench, self.localizer = bench, localizer
+        self.optimizer = torch.optim.Adam(localizer.parameters(), lr=bench.task.recover_lr, fused=True)
+        self.num_steps, self.seconds = 0, 0.0
+        self._average = MovingAverage(localizer)
+        self._batches: Iterator[Batch] | None = None
+
+    @property
+    def evaluated(self) -> Localizer:
+        """The weights that count: the moving average."""
+        return self._average.model
+
+    def run_to(self, steps: int, *, on_milestone: OnMilestone | None = None) -> None:
+        """Train up to so many steps in all; `on_milestone` is told the number of steps after each of MILESTONES.
+
+        Raises Diverged when the loss stops being finite.
+        """
+        start, task = time.perf_counter(), self.bench.task
+        milestones = {max(1, round(share * task.recover_steps)) for share in MILESTONES}
+        self.localizer.train()
+        if self._batches is None:
+            self._batches = _batches_after(self.bench, self.num_steps)
+        while self.num_steps < steps:
+            batch = next(self._batches)
+            for group in self.optimizer.param_groups:
+                group["lr"] = task.recover_lr * warmup(self.num_steps)
+            with self.bench.autocast():
+                theta_B23 = self.localizer(batch.x_BCHW)
+            loss = _loss(task.recover_loss, theta_B23.float(), batch.target_B23)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+            self.num_steps += 1
+            self._average.update(self.num_steps)
+            if on_milestone is not None and self.num_steps in milestones:
+                on_milestone(self.num_steps)
+            if self.num_steps % CHECK_EVERY == 0 and not math.isfinite(loss.item()):
+                raise Diverged(f"the recover loss is {loss.item()} at step {self.num_steps}")
+        self.seconds += time.perf_counter() - start
+
+    def measure(self) -> Recovery:
+        """Both errors of the weights that count. Raises Diverged when they are not finite."""
+        start = time.perf_counter()
+        mse, error_px = alignment(self.bench, self.evaluated)
+        if not math.isfinite(mse):
+            raise Diverged(f"the alignment error is {mse} after {self.num_steps} recover steps")
+        seconds = self.seconds + time.perf_counter() - start
+        return Recovery(steps=self.num_steps, seconds=seconds, alignment_mse=mse, corner_error_px=error_px)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on, as tensors and plain types."""
+        return {
+            "model": self.localizer.state_dict(),
+            "averaged": self.evaluated.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "num_steps": self.num_steps,
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where `state_dict` was taken."""
+        self.localizer.load_state_dict(state["model"])
+        self.evaluated.load_state_dict(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.num_steps, self.seconds, self._batches = state["num_steps"], state["seconds"], None
 
 
-def _batches(bench: Workbench) -> Iterator[Batch]:
-    """Warped training batches without end."""
-    for epoch in itertools.count():
-        yield from bench.train_batches("recover", epoch, bench.recover_view, posed=True)
+def _loss(name: str, theta_B23: torch.Tensor, target_B23: torch.Tensor | None) -> torch.Tensor:
+    assert target_B23 is not None
+    if name == "mse":
+        return F.mse_loss(theta_B23, target_B23)
+    return corner_error_px(theta_B23, target_B23, image_size=2).mean()
+
+
+def _batches_after(bench: Workbench, steps: int) -> Iterator[Batch]:
+    """Warped training batches without end, from the one that follows so many steps."""
+    epoch, done = divmod(steps, len(bench.posed_train_I) // bench.task.batch_size)
+    while True:
+        yield from bench.train_batches("recover", epoch, bench.recover_view, posed=True, skip=done)
+        epoch, done = epoch + 1, 0
 
 
 @torch.no_grad()

@@ -29,7 +29,13 @@ def load_reference(
     oracle = oracle and bench.task.has_oracle
     return remembered(
         cache_dir / "references",
-        reference_key(bench, warm, ladder=ladder.epochs, name="oracle" if oracle else "control"),
+        reference_key(
+            bench,
+            warm,
+            ladder=ladder.epochs,
+            **({"recover": ladder.recover} if ladder.recover else {}),
+            name="oracle" if oracle else "control",
+        ),
         lambda: _train(prepared, ladder, oracle=oracle, on_stage=on_stage),
         write=lambda results: {"rungs": [result.to_dict() for result in results]},
         read=lambda data: tuple(TrialResult.from_dict(row) for row in data["rungs"]),
@@ -51,4 +57,5 @@ def reference_key(bench: Workbench, warm: Warm | None, **extra: Any) -> str:
 
 def _train(prepared: Prepared, ladder: Ladder, *, oracle: bool, on_stage: OnStage) -> tuple[TrialResult, ...]:
     trial = start_trial(prepared, None, oracle=oracle, on_stage=on_stage)
-    return (trial.begin(), *(trial.train_to(epochs) for epochs in ladder.epochs))
+    first = trial.begin()  # the frozen classifier, which recover does not change
+    return (*[first] * (ladder.recovered + 1), *(trial.train_to(epochs) for epochs in ladder.epochs))

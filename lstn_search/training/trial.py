@@ -1,6 +1,6 @@
 """A trial: one training that can be measured, put aside and resumed after every rung.
 
-    recover protocol   begin: recover, score through the frozen backbone     train_to(n): joint training up to epoch n
+    recover protocol   begin(steps): recover, score through the frozen backbone     train_to(n): joint up to epoch n
     paper protocol     begin: joint training from scratch until early stopping, measured at its best epoch
 
 What is trained is an architecture; or, without one, a reference. The control is the same training without a
@@ -26,7 +26,7 @@ from lstn_search.spec.seeding import seed_of
 from lstn_search.training.health import Verdict, examine, reads_frames
 from lstn_search.training.joint import Epoch, Joint, JointTraining
 from lstn_search.training.prepared import OnStage, Prepared
-from lstn_search.training.recovery import Diverged, recover
+from lstn_search.training.recovery import Diverged, RecoverTraining
 from lstn_search.training.stopping import EarlyStopping
 from lstn_search.training.workbench import Workbench
 
@@ -50,12 +50,13 @@ class Trial:
         """The trained model that is measured."""
         raise NotImplementedError
 
-    def begin(self) -> TrialResult:
-        """The first rung. A loss, weight or theta that is no longer finite makes it a failed result.
+    def begin(self, steps: int | None = None) -> TrialResult:
+        """What comes before joint training: recover up to so many steps in all (None: all of the task's).
 
-        A reference that diverges raises SettingError: nothing could be compared with it.
+        A loss, weight or theta that is no longer finite makes it a failed result. A reference that diverges raises
+        SettingError: nothing could be compared with it.
         """
-        return self._measured(self._begin)
+        return self._measured(lambda: self._begin(steps or self.bench.task.recover_steps))
 
     def train_to(self, epochs: int) -> TrialResult:
         """Joint training up to so many epochs in all, and the next result; failures as in `begin`."""
@@ -76,7 +77,7 @@ class Trial:
         """Go on from what `state_dict` gave."""
         raise NotImplementedError
 
-    def _begin(self) -> Measured:
+    def _begin(self, steps: int) -> Measured:
         raise NotImplementedError
 
     def _train_to(self, epochs: int) -> Measured:
@@ -104,6 +105,7 @@ class RecoverTrial(Trial):
         super().__init__(prepared, arch, oracle=oracle, on_stage=on_stage)
         assert prepared.warm is not None
         self.prepared, self.warm = prepared, prepared.warm
+        self._recover = None if self.localizer is None else RecoverTraining(prepared.bench, self.localizer)
         self._training: JointTraining | None = None
 
     @property
@@ -130,11 +132,12 @@ class RecoverTrial(Trial):
             return dataclasses.replace(first, status="failed", reason=last.reason, seconds=seconds)
         return dataclasses.replace(last.with_recover_of(first), seconds=seconds)
 
-    def _begin(self) -> Measured:
+    def _begin(self, steps: int) -> Measured:
         bench, columns = self.bench, {}
-        if self.localizer is not None:
+        if self._recover is not None:
             self.on_stage("recover")
-            recovery = recover(bench, self.localizer, on_milestone=lambda steps: self._snap("recover", steps))
+            self._recover.run_to(steps, on_milestone=lambda steps: self._snap("recover", steps))
+            self.localizer, recovery = self._recover.evaluated, self._recover.measure()
             columns = {
                 "recover_steps": recovery.steps,
                 "recover_seconds": recovery.seconds,
@@ -152,7 +155,7 @@ class RecoverTrial(Trial):
         if self.prepared.has_frames:
             by_fill, control = self.prepared.frozen_by_fill(self.localizer), self.prepared.frozen_by_fill(None)
             columns |= {f"frozen_{fill}": top1 for fill, top1 in by_fill.items()}
-            if verdict == "alive" and reads_frames(by_fill, control):
+            if verdict == "alive" and steps == bench.task.recover_steps and reads_frames(by_fill, control):
                 verdict = "frame reader"
         return columns | health.facts(), verdict
 
@@ -169,7 +172,10 @@ class RecoverTrial(Trial):
         assert self.arch is not None and self.localizer is not None
         state = {"arch": self.arch.to_json(), "snapshots": self.snapshots}
         if self._training is None:
-            return state | {"localizer": self.localizer.state_dict()}
+            assert self._recover is not None
+            recover = self._recover.state_dict()
+            unfinished = recover["num_steps"] < self.bench.task.recover_steps
+            return state | {"localizer": recover.pop("averaged")} | ({"recover": recover} if unfinished else {})
         training = self._training.state_dict()
         return state | {"trained": training.pop("averaged")} | ({"training": training} if resumable else {})
 
@@ -177,7 +183,10 @@ class RecoverTrial(Trial):
         """See `Trial`."""
         assert "localizer" in state or "training" in state, "nobody goes on from the top"
         self.snapshots = list(state.get("snapshots", []))
-        if "localizer" in state:
+        if "recover" in state:
+            assert self._recover is not None
+            self._recover.load_state_dict(state["recover"] | {"averaged": state["localizer"]})
+        elif "localizer" in state:
             assert self.localizer is not None
             self.localizer.load_state_dict(state["localizer"])
         else:
@@ -214,7 +223,7 @@ class PaperTrial(Trial):
         """The same as `begin`: there is one rung."""
         return self.begin()
 
-    def _begin(self) -> Measured:
+    def _begin(self, steps: int) -> Measured:
         task, training = self.bench.task, self._training
         stopping = EarlyStopping(floor_epochs=task.epochs)
         accuracies: list[float] = []

@@ -103,11 +103,12 @@ class Workbench:
         return len(self.dataset.train_I) // self.task.batch_size
 
     def train_batches(
-        self, stage: str, epoch: int, view: View | None, *, posed: bool = False, cut_out: bool = False
+        self, stage: str, epoch: int, view: View | None, *, posed: bool = False, cut_out: bool = False, skip: int = 0
     ) -> Iterator[Batch]:
         """One epoch of shuffled training batches, the same for every trial of the task.
 
-        `posed`: only images whose pose is known. `cut_out`: these, cut out upright by their poses.
+        `posed`: only images whose pose is known. `cut_out`: these, cut out upright by their poses. Those of the first
+        `skip` are not made.
         """
         generator = seeded(self.task.seed, stage, epoch)
         of_fills = seeded(self.task.seed, stage, epoch, "fills")
@@ -117,6 +118,8 @@ class Workbench:
         for first in range(0, len(chosen_I) - size + 1, size):
             drawn_B23 = view.draw(size, generator) if view else None
             fills = draw_fills(self.task.fill, size, of_fills)
+            if first < skip * size:
+                continue
             batch = self._batch(order_I[first : first + size], drawn_B23, fills)
             yield batch._replace(x_BCHW=self.undo(batch)) if cut_out else batch
 

@@ -310,7 +310,12 @@ def test_the_ledger_adds_up(run: Run, history: History, told: pd.DataFrame) -> N
     stages = {stage.name: stage for stage in info.stages}
     measured = told[told.status != "failed"].groupby("rung").seconds.agg(["sum", "size"])
     for rung, name in enumerate(
-        ("recover, 500 steps", "joint epochs 1 to 2", "joint epochs 3 to 6", "joint epochs 7 to 18")
+        (
+            f"recover, {run.task.recover_steps:,} steps in all",
+            "joint epochs 1 to 2",
+            "joint epochs 3 to 6",
+            "joint epochs 7 to 18",
+        )
     ):
         assert (stages[name].seconds, stages[name].num) == (
             pytest.approx(measured["sum"][rung]),

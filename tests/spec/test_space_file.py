@@ -11,7 +11,7 @@ from lstn_search.errors import ArchError, SpaceError
 from lstn_search.spec import moves
 from lstn_search.spec import space as space_module
 from lstn_search.spec.cost import fits
-from lstn_search.spec.ladder import Ladder
+from lstn_search.spec.ladder import DEFAULT_LADDER, Ladder
 from lstn_search.spec.space import Space, load_space, resolve_arch, space_folder, space_names
 
 LSTN = load_space("lstn")
@@ -149,14 +149,22 @@ def test_an_installed_package_finds_its_own_spaces(tmp_path: Path, monkeypatch: 
 
 def test_a_space_may_declare_its_ladder() -> None:
     tables = tomllib.loads((space_folder() / "lstn.toml").read_text(encoding="utf-8"))
-    assert Space.from_dict(tables, name="plain").ladder == Ladder(epochs=(2, 6, 18), eta=3)
+    assert Space.from_dict(tables, name="plain").ladder == DEFAULT_LADDER
     own = Space.from_dict(tables | {"ladder": {"epochs": [1, 3], "eta": 4}}, name="own")
-    assert own.ladder == Ladder(epochs=(1, 3), eta=4)
+    assert own.ladder == Ladder(recover=(25,), epochs=(1, 3), eta=4)
+    whole = Space.from_dict(tables | {"ladder": {"recover": []}}, name="whole")
+    assert whole.ladder == Ladder(epochs=(2, 6, 18), eta=3)
 
 
 @pytest.mark.parametrize(
     ("ladder", "part"),
-    [({"epoch": [2]}, "did you mean 'epochs'"), ({"epochs": []}, "ladder.epochs"), ({"epochs": [6, 2]}, "must rise")],
+    [
+        ({"epoch": [2]}, "did you mean 'epochs'"),
+        ({"epochs": []}, "ladder.epochs"),
+        ({"epochs": [6, 2]}, "must rise"),
+        ({"recover": 25}, "ladder.recover"),
+        ({"recover": [40, 100]}, "below 100 %"),
+    ],
 )
 def test_a_ladder_with_a_mistake_is_one_line(ladder: dict[str, object], part: str) -> None:
     tables = tomllib.loads((space_folder() / "lstn.toml").read_text(encoding="utf-8"))

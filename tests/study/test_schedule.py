@@ -16,6 +16,12 @@ LADDER = Ladder(epochs=(2, 6, 18))
 TOP = LADDER.top
 
 
+@pytest.fixture(autouse=True, params=[LADDER, Ladder(recover=(25,), epochs=(2, 6))], ids=lambda ladder: ladder.text)
+def ladder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything below holds whether recover is one rung or two."""
+    monkeypatch.setitem(globals(), "LADDER", request.param)
+
+
 @dataclasses.dataclass
 class World:
     """What every architecture would score: a function of its number and the rung, so that histories can be compared."""
@@ -101,7 +107,7 @@ def climbed(search: Search) -> dict[int, list[int]]:
 
 
 def final_front(schedule: Schedule) -> list[int]:
-    offered = [r for r in schedule.runners.values() if r.on_offer and r.alive and r.next_rung > 1]
+    offered = [r for r in schedule.runners.values() if r.on_offer and r.alive and r.next_rung > LADDER.recovered + 1]
     return [offered[i].number for i in pareto.front([(r.scores[-1], *r.costs) for r in offered])]
 
 

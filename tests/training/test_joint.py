@@ -86,9 +86,10 @@ def test_what_is_evaluated_is_the_moving_average_of_weights_and_buffers(bench: W
     for _ in range(2):
         training.run_epoch()
     average = {name: tensor.double() for name, tensor in diary.states[0].items()}
-    for state in diary.states[1:]:
+    for steps, state in enumerate(diary.states[1:], start=2):
+        decay = min(DECAY, steps / (steps + 9))
         for name, tensor in state.items():
-            average[name] = DECAY * average[name] + (1 - DECAY) * tensor.double()
+            average[name] = decay * average[name] + (1 - decay) * tensor.double()
     evaluated = state_of(training.evaluated)
     assert any("running_var" in name for name in evaluated)
     for name, tensor in evaluated.items():

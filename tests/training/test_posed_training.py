@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from posed_scenes import NUM, SCENE_PX, Box, draw_scenes, write_boxes
 from small_search import make_folder, make_settings
-from small_training import ARCH, run_trial, small_task
+from small_training import ARCH, recover, run_trial, small_task
 from torch import nn
 
 from lstn_search.nets.transformer import TransformedClassifier
@@ -25,7 +25,7 @@ from lstn_search.spec.names import SCORED_FILLS
 from lstn_search.spec.results import TrialResult
 from lstn_search.spec.space import Space
 from lstn_search.training.prepared import Prepared
-from lstn_search.training.recovery import alignment, recover
+from lstn_search.training.recovery import alignment
 from lstn_search.training.references import reference_key
 from lstn_search.training.trial import build_localizer, start_trial
 from lstn_search.training.warm import Warm, warm_backbone, warm_key
@@ -96,7 +96,7 @@ def test_the_oracle_sees_the_object_cut_out_by_hand(posed: Workbench, scenes: tu
 def test_recover_finds_the_objects(posed: Workbench) -> None:
     localizer = build_localizer(posed, ARCH)
     _, identity_px = alignment(posed, localizer)
-    recovery = recover(posed, localizer)
+    localizer, recovery = recover(posed, localizer)
     assert recovery.corner_error_px < identity_px / 2
     assert (recovery.alignment_mse, recovery.corner_error_px) == alignment(posed, localizer)
 
@@ -152,7 +152,7 @@ def test_an_image_without_a_pose_is_never_recovered(
         return plain(self, indices_B, *rest)
 
     monkeypatch.setattr(Workbench, "_batch", batch)
-    recovery = recover(bench, build_localizer(bench, ARCH))
+    _, recovery = recover(bench, build_localizer(bench, ARCH))
     posed_N = bench.dataset.posed_N
     assert math.isfinite(recovery.alignment_mse)
     assert seen and all(posed_N[index] for index in seen)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_training import ARCH, SIZE_PX, state_of
+from small_training import ARCH, SIZE_PX, recover, state_of
 from tiny_spaces import with_warp
 from torch import nn
 
@@ -16,7 +16,7 @@ from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifi
 from lstn_search.nets.warps import to_matrix
 from lstn_search.spec.warp_families import WARP_FAMILIES
 from lstn_search.training.health import examine
-from lstn_search.training.recovery import Diverged, Recovery, alignment, recover
+from lstn_search.training.recovery import Diverged, RecoverTraining, Recovery, alignment
 from lstn_search.training.trial import build_localizer
 from lstn_search.training.warm import Warm
 from lstn_search.training.workbench import Workbench
@@ -26,8 +26,7 @@ Change = Callable[..., Workbench]
 
 @pytest.fixture(scope="module")
 def recovered(bench: Workbench) -> tuple[nn.Module, Recovery]:
-    localizer = build_localizer(bench, ARCH)
-    return localizer, recover(bench, localizer)
+    return recover(bench, build_localizer(bench, ARCH))
 
 
 @pytest.fixture
@@ -80,7 +79,8 @@ def test_every_family_of_warps_comes_alive(warp: str, change: Change) -> None:
     basis_6P = to_matrix(torch.eye(localizer.last.out_features), localizer.family).flatten(1).T
     nearest_6B = basis_6P @ torch.linalg.lstsq(basis_6P, target_6B).solution  # the best that the family can say
     least = torch.nn.functional.mse_loss(nearest_6B, target_6B).item()
-    assert least <= recover(short, localizer).alignment_mse < least + (mse - least) / 2
+    localizer, recovery = recover(short, localizer)
+    assert least <= recovery.alignment_mse < least + (mse - least) / 2
     _, theta_N23 = short.evaluate(
         TransformedClassifier(SpatialTransformer(localizer), nn.Flatten()), short.dataset.val_I, view=short.view
     )
@@ -93,23 +93,50 @@ def test_every_family_of_warps_comes_alive(warp: str, change: Change) -> None:
 
 
 def test_it_gives_the_same_weights_every_time(bench: Workbench, recovered: tuple[nn.Module, Recovery]) -> None:
-    again = build_localizer(bench, ARCH)
+    fresh = build_localizer(bench, ARCH)
     torch.rand(5)
-    recovery = recover(bench, again)
+    again, recovery = recover(bench, fresh)
     assert recovery.alignment_mse == recovered[1].alignment_mse
     weights = state_of(recovered[0])
     assert all(torch.equal(tensor, weights[name]) for name, tensor in state_of(again).items())
 
 
+@pytest.mark.parametrize("stop", [1, 7, 41])  # in the first epoch, and beyond it
+def test_it_stops_and_goes_on_as_if_it_had_not(stop: int, change: Change) -> None:
+    bench = change(recover_steps=60)
+    whole, first, second = (RecoverTraining(bench, build_localizer(bench, ARCH)) for _ in range(3))
+    whole.run_to(60)
+    first.run_to(stop)
+    assert first.measure().steps == stop
+    second.load_state_dict(first.state_dict())
+    second.run_to(60)
+    assert second.measure().alignment_mse == whole.measure().alignment_mse
+    weights = state_of(whole.evaluated)
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in state_of(second.evaluated).items())
+
+
+def test_what_counts_is_the_moving_average_of_the_weights(change: Change) -> None:
+    bench = change(recover_steps=3)
+    training = RecoverTraining(bench, build_localizer(bench, ARCH))
+    averaged: torch.Tensor | None = None
+    for steps in range(1, 4):
+        training.run_to(steps)
+        bias = training.localizer.last.bias.detach().double()
+        averaged = bias if averaged is None else (steps * averaged + 9 * bias) / (steps + 9)
+    assert averaged is not None
+    torch.testing.assert_close(training.evaluated.last.bias.double(), averaged, rtol=0, atol=1e-7)
+    assert not torch.equal(training.evaluated.last.bias, training.localizer.last.bias)
+
+
 def test_more_steps_undo_better(change: Change, recovered: tuple[nn.Module, Recovery]) -> None:
     short = change(recover_steps=20)
-    assert recover(short, build_localizer(short, ARCH)).alignment_mse > 2 * recovered[1].alignment_mse
+    assert recover(short, build_localizer(short, ARCH))[1].alignment_mse > 2 * recovered[1].alignment_mse
 
 
 def test_it_learns_warps_where_the_task_has_none(change: Change) -> None:
     upright = change(view="none", recover_steps=60)
     mse, _ = alignment(upright, build_localizer(upright, ARCH))
-    assert recover(upright, build_localizer(upright, ARCH)).alignment_mse < mse / 2
+    assert recover(upright, build_localizer(upright, ARCH))[1].alignment_mse < mse / 2
 
 
 def test_the_distance_of_the_corners_can_be_what_it_learns(
@@ -120,8 +147,7 @@ def test_the_distance_of_the_corners_can_be_what_it_learns(
     losses: list[float] = []
     backward = torch.Tensor.backward
     monkeypatch.setattr(torch.Tensor, "backward", lambda loss: losses.append(loss.item()) or backward(loss))
-    localizer = build_localizer(bench, ARCH)
-    recovery = recover(bench, localizer)
+    localizer, recovery = recover(bench, build_localizer(bench, ARCH))
     first = next(bench.train_batches("recover", 0, bench.recover_view))
     assert first.target_B23 is not None
     distances = [
@@ -139,7 +165,7 @@ def test_the_distance_of_the_corners_can_be_what_it_learns(
 @pytest.mark.parametrize("steps", [1, 2, 3])
 def test_the_shortest_schedules_run(change: Change, steps: int) -> None:
     bench = change(recover_steps=steps)
-    assert recover(bench, build_localizer(bench, ARCH)).steps == steps
+    assert recover(bench, build_localizer(bench, ARCH))[1].steps == steps
 
 
 def test_a_loss_that_is_not_finite_ends_it(change: Change) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from small_training import ARCH, IMAGES, OTHER_ARCH, SIZE_PX, run_trial, small_task, state_of
+from small_training import ARCH, IMAGES, OTHER_ARCH, SIZE_PX, recover, run_trial, small_task, state_of
 from torch import nn
 
 from lstn_search.data.views import View
@@ -16,7 +16,6 @@ from lstn_search.errors import BackboneError, SettingError
 from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifier, warp
 from lstn_search.nets.warps import corner_error_px, invert
 from lstn_search.spec.seeding import seed_of
-from lstn_search.training.recovery import recover
 from lstn_search.training.trial import build_localizer
 from lstn_search.training.warm import Warm
 from lstn_search.training.workbench import Batch, Scores, Workbench, pick_device, seeded
@@ -248,7 +247,7 @@ def test_recover_trains_the_localizer_under_autocast_too(bench: Workbench, small
     half = with_task(bench, small_cache, recover_steps=60)
     half.use_autocast = True
     localizer = build_localizer(half, ARCH)
-    assert recover(half, localizer).alignment_mse < 0.5 * identity_mse(bench)
+    assert recover(half, localizer)[1].alignment_mse < 0.5 * identity_mse(bench)
 
 
 def identity_mse(bench: Workbench) -> float:

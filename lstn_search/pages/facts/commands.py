@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lstn_search.errors import LstnError
 from lstn_search.spec.fields import changed, defaults, described, option_name
-from lstn_search.spec.ladder import Ladder
+from lstn_search.spec.ladder import DEFAULT_LADDER
 from lstn_search.spec.space import load_space
 from lstn_search.spec.task import Task
 
@@ -66,7 +66,7 @@ def _search_words(settings: "SearchSettings", num_trials: int, storage: str | No
               if field.name in of_task and not known.is_option]  # fmt: skip
     hidden += [f"sampler seed = {of_search.pop('seed')}"] if "seed" in of_search else []
     given: dict[str, Any] = of_task | of_search | {"trials": num_trials}
-    space_ladder = Ladder()
+    space_ladder = DEFAULT_LADDER
     try:
         space = load_space(settings.space_name)
     except LstnError:
@@ -79,8 +79,8 @@ def _search_words(settings: "SearchSettings", num_trials: int, storage: str | No
         if settings.space_name != "lstn":
             given["space"] = settings.space_name
     if task.protocol != "paper":
-        if settings.ladder.epochs != space_ladder.epochs or "space" in given:
-            given["ladder"] = ",".join(map(str, settings.ladder.epochs))
+        if settings.ladder.text != space_ladder.text or "space" in given:
+            given["ladder"] = settings.ladder.text
         if settings.ladder.eta != space_ladder.eta or "space" in given:
             given["eta"] = settings.ladder.eta
     if storage:

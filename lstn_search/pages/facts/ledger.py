@@ -65,13 +65,16 @@ def ledger_info(run: "Run", history: History) -> LedgerInfo:
     if references:
         spent = sum(result.seconds for result in references)
         stages.append(Stage(name="control and oracle", seconds=spent, num=2, note=cached))
-    first = "training (paper's protocol)" if task.protocol == "paper" else f"recover, {task.recover_steps:,} steps"
-    stages.append(Stage(name=first, seconds=seconds[0], num=nums[0], note="rung 0"))
     before = 0
-    for rung, epochs in enumerate(ladder.epochs, start=1):
-        name = f"joint epochs {before + 1} to {epochs}" if epochs > before + 1 else f"joint epoch {epochs}"
+    for rung in range(ladder.top + 1):
+        if rung <= ladder.recovered:
+            steps = ladder.recover_steps(rung, task.recover_steps)
+            name = "training (paper's protocol)" if task.protocol == "paper" else f"recover, {steps:,} steps in all"
+        else:
+            epochs = ladder.joint_epochs(rung)
+            name = f"joint epochs {before + 1} to {epochs}" if epochs > before + 1 else f"joint epoch {epochs}"
+            before = epochs
         stages.append(Stage(name=name, seconds=seconds[rung], num=nums[rung], note=f"rung {rung}"))
-        before = epochs
     stages += [
         Stage(name="failed rungs", seconds=failed[0], num=int(failed[1])),
         Stage(name="duplicates", seconds=0.0, num=kinds["duplicate"], note="answered from memory"),
