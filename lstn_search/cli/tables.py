@@ -59,9 +59,8 @@ def front_table(run: "Run", *, with_seeds: bool = True) -> Table:
     as_trained = not all(e.candidate.arch.is_same_at(task.image_size, task.trial_size) for e in (*front, *others))
     caption = "control: no transformer; oracle: warp undone exactly; gap: between them"
     caption += f"\nas trained: GFLOPs at {task.trial_size} px, where that is another network" * as_trained
-    table = plain_table(
-        f"Pareto {front_name(run.folder.settings.objectives)} at {task.image_size} px", caption, collapse_padding=True
-    )
+    title = f"Pareto {front_name(run.folder.settings.objectives)} at {task.image_size} px"
+    table = plain_table(title, caption, collapse_padding=True, padding=(0, 0 if as_trained else 1))
     table.add_column("name", no_wrap=True)
     view = "top-1 %" if task.view == "none" else f"top-1 %\n{task.view}"
     costs = ("GFLOPs", *("as\ntrained",) * as_trained, "params")
