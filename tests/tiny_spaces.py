@@ -47,9 +47,14 @@ def tiny(**changes: Any) -> Space:
     return Space.from_dict(data, name="tiny")
 
 
+def with_head(arch: Arch, **changes: Any) -> Arch:
+    """The same architecture with another head."""
+    return dataclasses.replace(arch, head=dataclasses.replace(arch.head, **changes))
+
+
 def with_warp(arch: Arch, warp: str) -> Arch:
     """The same architecture with another family of warps."""
-    return dataclasses.replace(arch, head=dataclasses.replace(arch.head, warp=warp))
+    return with_head(arch, warp=warp)
 
 
 def every_choice(space: Space) -> Iterator[Choices]:
@@ -103,6 +108,16 @@ SPACES = {
         norm=["conv-act-bn"],
         tail_width=[0],
         stem_kernel=[3],
+    ),
+    "looks and a soft-argmax": tiny(
+        look=["image", 48, 10, 20],
+        norm=["none"],
+        stem_width=[4],
+        unit_decoder=[6],
+        unit_encoder=[4],
+        unit_max_pool=[1],
+        tail_width=[0],
+        head_pool_to=["soft-argmax", 2, "flatten", 4],
     ),
     "every warp": tiny(units=[0], head_warp=[*WARP_FAMILIES], head_hidden=[0, 3, 32]),
 }

@@ -8,9 +8,10 @@ import typer
 from lstn_search.errors import ArchError
 from lstn_search.spec import moves
 from lstn_search.spec.arch import Arch
-from lstn_search.spec.cost import Cost, TransformerCost, cost, transformer_cost
+from lstn_search.spec.cost import Cost, TransformerCost, cost, gflops_as_trained, transformer_cost
 from lstn_search.spec.operations import arch_rows
 from lstn_search.spec.space import load_space, resolve_arch, space_names
+from lstn_search.spec.task import DEFAULT_TRIAL_SIZE
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -47,7 +48,7 @@ def _cost(
         facts = {"arch": arch, "digest": net.digest, **total.to_dict(), "transformer": transformer.to_dict()}
         typer.echo(json.dumps(facts, indent=2))
         return
-    _print(_cost_table(arch, net, total), *_cost_notes(total, transformer))
+    _print(_cost_table(arch, net, total), *_cost_notes(net, total, transformer))
 
 
 def _space_list() -> None:
@@ -65,10 +66,13 @@ def _space_show(space: SpaceArgument, image_size: ImageSizeOption = 224) -> None
     choices = _table("choice", "values")
     for name, values in found.values.items():
         choices.add_row(name, ", ".join(str(value).lower() for value in values))
-    seeds = _table("seed point", ">params", f">GFLOPs at {image_size}", "in the space", "source")
+    differs = not all(arch.is_same_at(image_size, DEFAULT_TRIAL_SIZE) for arch in found.seeds.values())
+    as_trained = [f">as trained at {DEFAULT_TRIAL_SIZE}"] * differs
+    seeds = _table("seed point", ">params", f">GFLOPs at {image_size}", *as_trained, "in the space", "source")
     for name, arch in found.seeds.items():
         inside = "yes" if found.encode(arch) else "no"
-        seeds.add_row(name, *_summary(arch, image_size), inside, found.sources[name])
+        trained = [_trained(arch, image_size)] * differs
+        seeds.add_row(name, *_summary(arch, image_size), *trained, inside, found.sources[name])
     gflops, cheapest = moves.cheapest(found, image_size)
     params = cost(found.expand(cheapest), image_size).params
     _print(
@@ -97,16 +101,21 @@ def _cost_table(name: str, arch: Arch, total: Cost) -> "Table":
     table = _table(">#", "layer", ">output", ">params", ">MACs", ">FLOPs", ">sees px")
     table.title = f"{name} for {arch.in_channels} x {total.image_size} x {total.image_size} images"
     table.show_footer = True
-    words = [row.words for row in arch_rows(arch)]
-    to_theta = f"linear to theta, {arch.head.warp}"
-    head = {"head.pool": "average-pool", "head.hidden": "linear, ReLU", "head.theta": to_theta}
+    words = (row.words for row in arch_rows(arch))
+    others = {
+        "look": "average the image",
+        "head.pool": "average-pool",
+        "head.soft-argmax": "soft-argmax",
+        "head.hidden": "linear, ReLU",
+        "head.theta": f"linear to theta, {arch.head.warp}",
+    }
     last = None
-    for i, row in enumerate(total.layers):
+    for row in total.layers:
         if last is not None and (row.number == 0) != (last.number == 0):
             table.add_section()
         table.add_row(
             str(row.number) if row.kind == "conv" else "",
-            head[row.name] if row.number == 0 else words[i],
+            others[row.name] if row.number == 0 else next(words),
             " x ".join(str(side) for side in (*row.out_shape[1:], row.out_shape[0])),
             *(f"{count:,}" if count else "" for count in (row.params, row.macs, row.flops)),
             str(row.receptive_field),
@@ -119,10 +128,14 @@ def _cost_table(name: str, arch: Arch, total: Cost) -> "Table":
     return table
 
 
-def _cost_notes(total: Cost, transformer: TransformerCost) -> list[str]:
-    before = total.params - total.head_params
+def _cost_notes(arch: Arch, total: Cost, transformer: TransformerCost) -> list[str]:
+    before, size, side = total.params - total.head_params, total.image_size, arch.side(total.image_size)
+    copy = f"The image is averaged to {side} x {side}; what a layer sees is counted in pixels of that."
     return [
         f"{total.params:,} parameters, {before:,} before the head; {total.macs:,} MACs; {total.gflops:.4f} GFLOPs.",
+        *[copy] * (side != size),
+        *[f"As trials train it, at {DEFAULT_TRIAL_SIZE} px: {_trained(arch, size)} GFLOPs."]
+        * (not arch.is_same_at(size, DEFAULT_TRIAL_SIZE)),
         f"Not included: grid generator {transformer.grid_flops / 1e9:.4f} and sampler "
         f"{transformer.sampler_flops / 1e9:.4f} GFLOPs.",
     ]
@@ -135,6 +148,15 @@ def _summary(arch: Arch, image_size: int) -> tuple[str, str]:
     except ArchError:
         return "–", "too small"
     return f"{total.params:,}", f"{total.gflops:.4f}"
+
+
+def _trained(arch: Arch, image_size: int) -> str:
+    """GFLOPs at the size that trials have unless they are told otherwise; `same` for one network at both sizes."""
+    try:
+        gflops = gflops_as_trained(arch, image_size=image_size, trial_size=DEFAULT_TRIAL_SIZE)
+    except ArchError:
+        return "too small"
+    return "same" if gflops is None else f"{gflops:.4f}"
 
 
 def _table(*columns: str) -> "Table":

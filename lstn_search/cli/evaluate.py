@@ -35,7 +35,7 @@ def eval_command(
     arch: Annotated[
         str,
         typer.Option(
-            help="A seed point (stn, vstn, lstn, light), none, an arch.json, or RUN[:best|:knee|:max-gflops=X|:N]."
+            help="A seed point (stn, vstn, lstn, light, places), none, an arch.json, or RUN[:best|knee|max-gflops=X|N]."
         ),
     ],
     space: SeedPointSpace = "lstn",
@@ -73,7 +73,7 @@ def eval_command(
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))
     else:
-        _print(make_console(), report)
+        _print(make_console(), report, chosen)
 
 
 def resolve_eval_arch(text: str, space: str) -> tuple[str, Arch | None, Task | None]:
@@ -109,11 +109,14 @@ def full_schedule_task(given: Given, run_task: Task | None, *, command: str = "e
     return Task.of(**merged)
 
 
-def _print(console: Any, report: "EvalReport") -> None:
+def _print(console: Any, report: "EvalReport", arch: Arch | None) -> None:
     from lstn_search.cli.tables import why_inert
+    from lstn_search.spec.cost import gflops_as_trained
 
     console.print(_table(report))
-    row = report.arch
+    row, task = report.arch, report.task
+    if arch and (trained := gflops_as_trained(arch, image_size=task.image_size, trial_size=task.trial_size)):
+        console.print(f"as trained, at {task.trial_size} px, it has {trained:.5f} GFLOPs")
     if row is not None and row.result.status == "failed":
         console.print(f"training failed: {row.result.reason}")
     elif row is not None and row.result.spread is not None:
@@ -123,7 +126,7 @@ def _print(console: Any, report: "EvalReport") -> None:
             f"out of frame {100 * (health.out_of_frame or 0):.0f} %, scale {health.scale:.2f}, "
             f"determinant {health.determinant:.2f}"
         )
-        if health.status == "inert" and (why := why_inert(report.task)):
+        if health.status == "inert" and (why := why_inert(task)):
             console.print(why)
         if row.test and report.control.test:
             gain = row.test.top1 - report.control.test.top1

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 from rich import box
 from rich.table import Table
 
+from lstn_search.spec.cost import gflops_as_trained
 from lstn_search.spec.objectives import front_name
 
 if TYPE_CHECKING:
@@ -52,41 +53,43 @@ def front_table(run: "Run", *, with_seeds: bool = True) -> Table:
 
     80 columns are enough for it.
     """
-    task = run.task
-    table = plain_table(
-        f"Pareto {front_name(run.folder.settings.objectives)} at {task.image_size} px",
-        "control: no transformer; oracle: warp undone exactly; gap: between them",
-        collapse_padding=True,
-    )
+    task, front, best = run.task, run.front, run.best
+    others = [entry for entry in run.entries if entry.candidate.is_seed and entry.results and entry not in front]
+    others = sorted(others, key=lambda entry: entry.candidate.gflops) if with_seeds else []
+    as_trained = not all(e.candidate.arch.is_same_at(task.image_size, task.trial_size) for e in (*front, *others))
+    caption = "control: no transformer; oracle: warp undone exactly; gap: between them"
+    caption += f"\nas trained: GFLOPs at {task.trial_size} px, where that is another network" * as_trained
+    title = f"Pareto {front_name(run.folder.settings.objectives)} at {task.image_size} px"
+    table = plain_table(title, caption, collapse_padding=True, padding=(0, 0 if as_trained else 1))
     table.add_column("name", no_wrap=True)
     view = "top-1 %" if task.view == "none" else f"top-1 %\n{task.view}"
-    for heading in ("GFLOPs", "params", "epochs", view, "gap %\nclosed", "top-1 %\nupright", "corner\npx"):
+    costs = ("GFLOPs", *("as\ntrained",) * as_trained, "params")
+    for heading in (*costs, "epochs", view, "gap %\nclosed", "top-1 %\nupright", "corner\npx"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("theta")
-    front, best = run.front, run.best
     for entry in front:
-        table.add_row(*_cells(run, entry), style="bold" if entry is best else "")
-    others = [entry for entry in run.entries if entry.candidate.is_seed and entry.results and entry not in front]
-    others = others if with_seeds else []
+        table.add_row(*_cells(run, entry, as_trained), style="bold" if entry is best else "")
     table.add_section()
-    for entry in sorted(others, key=lambda entry: entry.candidate.gflops):
-        table.add_row(*_cells(run, entry), style="dim")
+    for entry in others:
+        table.add_row(*_cells(run, entry, as_trained), style="dim")
     table.add_section()
     for name, results in (("control", run.references.control), ("oracle", run.references.oracle)):
         for rung, result in enumerate(results):
             if result.val_top1 is not None and rung in {entry.rung for entry in run.entries}:
                 closed = number(run.references.gap_closed(result, rung), 0)
                 cells = (f"{result.epochs}", number(result.val_top1), closed, number(result.val_clean_top1))
-                table.add_row(name, "", "", *cells, "", "")
+                table.add_row(name, *("" for _ in costs), *cells, "", "")
     return table
 
 
-def _cells(run: "Run", entry: "Entry") -> list[str]:
+def _cells(run: "Run", entry: "Entry", as_trained: bool) -> list[str]:
     candidate, result = entry.candidate, entry.result
     notes = ["alive" if entry.status == "ok" else entry.status] + ["over budget"] * candidate.over_budget
+    trained = gflops_as_trained(candidate.arch, image_size=run.task.image_size, trial_size=run.task.trial_size)
     return [
         candidate.name,
         f"{candidate.gflops:.5f}",
+        *["same" if trained is None else f"{trained:.5f}"] * as_trained,
         f"{candidate.params:,}",
         str(result.epochs or 0),
         number(entry.result.accuracy),

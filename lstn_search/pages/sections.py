@@ -75,16 +75,24 @@ def standings_table(caption: str, headline: HeadlineInfo, rows: Sequence[Standin
     """Architectures, control and oracle, a row each."""
     all_rows = [*rows, *(row for row in (headline.control, headline.oracle) if row is not None)]
     upright = [] if headline.view == "none" else ["#upright %"]
-    headings = " | ".join(["name", "#top-1 %", "#gap closed %", "#GFLOPs", "#params", *upright, "#epochs", "role"])
+    as_trained = ["#as trained"] * any(row.gflops_as_trained is not None for row in all_rows)
+    caption += f"; as trained: GFLOPs at {headline.trial_size} px, where that is another network" * len(as_trained)
+    headings = " | ".join(
+        ["name", "#top-1 %", "#gap closed %", "#GFLOPs", *as_trained, "#params", *upright, "#epochs", "role"]
+    )
     best = headline.best.name if headline.best else None
     strong = [i for i, row in enumerate(all_rows) if row.name == best]
-    return make_table(caption, headings, [_standing_cells(row, headline) for row in all_rows], strong=strong)
+    return make_table(
+        caption, headings, [_standing_cells(row, headline, bool(as_trained)) for row in all_rows], strong=strong
+    )
 
 
-def _standing_cells(row: Standing, headline: HeadlineInfo) -> tuple[Cell | str, ...]:
+def _standing_cells(row: Standing, headline: HeadlineInfo, as_trained: bool) -> tuple[Cell | str, ...]:
     upright = [] if headline.view == "none" else [number(row.upright)]
-    return (row.name, number(row.accuracy), number(row.gap_closed, 0), number(row.gflops, 5), number(row.params, 0),
-            *upright, number(row.epochs, 0), _role(row))  # fmt: skip
+    same = row.gflops is not None and row.gflops_as_trained is None
+    trained = [Cell(text="same", value=row.gflops) if same else number(row.gflops_as_trained, 5)] * as_trained
+    return (row.name, number(row.accuracy), number(row.gap_closed, 0), number(row.gflops, 5), *trained,
+            number(row.params, 0), *upright, number(row.epochs, 0), _role(row))  # fmt: skip
 
 
 def _role(row: Standing) -> str:

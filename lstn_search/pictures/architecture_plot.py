@@ -22,7 +22,7 @@ class LayerInfo:
     name: str
     """`conv3`, `pool3`, `head.hidden`, …"""
     kind: str
-    """conv, max-pool, avg-pool or linear."""
+    """conv, max-pool, avg-pool, soft-argmax or linear."""
     what: str
     """In words: `3×3 stride 2, BN, ReLU`."""
     out_shape: tuple[int, ...]
@@ -46,9 +46,11 @@ class ArchitectureInfo:
 def architecture_info(arch: Arch, image_size: int, name: str) -> ArchitectureInfo:
     """The rows of `arch` at `image_size`. Raises ArchError when it cannot be built there."""
     facts = cost(arch, image_size)
-    words = [row.short for row in arch_rows(arch)]
-    head = {
+    words = (row.short for row in arch_rows(arch))
+    others = {
+        "look": "average the image",
         "head.pool": "average-pool",
+        "head.soft-argmax": "x, y, spread, mean",
         "head.hidden": "linear, ReLU",
         "head.theta": f"linear: {len(WARP_FAMILIES[arch.head.warp].params)} numbers, {arch.head.warp}",
     }
@@ -56,12 +58,12 @@ def architecture_info(arch: Arch, image_size: int, name: str) -> ArchitectureInf
         LayerInfo(
             name=row.name,
             kind=row.kind,
-            what=head[row.name] if row.number == 0 else words[i],
+            what=others[row.name] if row.number == 0 else next(words),
             out_shape=row.out_shape,
             params=row.params,
             gflops=row.flops / 1e9,
         )
-        for i, row in enumerate(facts.layers)
+        for row in facts.layers
     )
     return ArchitectureInfo(
         name=name,
@@ -74,11 +76,15 @@ def architecture_info(arch: Arch, image_size: int, name: str) -> ArchitectureInf
 
 
 def summary(arch: Arch) -> str:
-    """An architecture in a line: `dw5/4 1-6 3/2-8 | pool 1, 32`; kernel/stride-width, dw depthwise, p2 max-pool."""
+    """An architecture in a line: `look 64 | dw5/4 1-6 3/2-8 | pool 1, 32`; kernel/stride-width, dw depthwise, p2
+    max-pool.
+    """
     parts = ["".join(operation.sign for operation in layer) for layer in arch_operations(arch)]
-    head = ["flatten" if arch.head.pool_to is None else f"pool {arch.head.pool_to}"]
+    pool = arch.head.pool_to
+    head = [pool if isinstance(pool, str) else "flatten" if pool is None else f"pool {pool}"]
     head += [str(arch.head.hidden)] * (arch.head.hidden > 0) + [arch.head.warp] * (arch.head.warp != DEFAULT_WARP)
-    return f"{' '.join(parts)} | {', '.join(head)}"
+    look = "" if arch.look is None else f"look {arch.look} | "
+    return f"{look}{' '.join(parts)} | {', '.join(head)}"
 
 
 ROW_INCHES = 0.235

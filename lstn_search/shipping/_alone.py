@@ -49,9 +49,12 @@ def main(request: dict[str, Any]) -> None:
     torch.set_num_threads(request["num_threads"])
     torch.set_float32_matmul_precision(request["matmul_precision"])
     transformer = load_module(request["model"]).load()
-    images = torch.load(request["images"], weights_only=True)
+    batches = torch.load(request["images"], weights_only=True)
     with torch.no_grad():
-        outputs = {"theta": transformer.theta(images), "warped": transformer(images)}
+        outputs = {
+            "theta": [transformer.theta(images) for images in batches],
+            "warped": list(map(transformer, batches)),
+        }
     torch.save({**outputs, "weights": dict(transformer.localizer.state_dict())}, request["outputs"])
 
 

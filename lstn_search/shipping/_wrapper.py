@@ -1,6 +1,6 @@
 """The text of model.py that is the same for every net: what surrounds the localization net."""
 
-__all__ = ["IMPORTS", "TRANSFORMER", "WEIGHTS"]
+__all__ = ["IMPORTS", "RESIZE", "TRANSFORMER", "WEIGHTS"]
 
 IMPORTS = """\
 import pickle
@@ -11,6 +11,18 @@ import torch.nn.functional as F
 from torch import nn"""
 
 WEIGHTS = 'WEIGHTS = Path(__file__).with_name("weights.pt")'
+
+RESIZE = """\
+        if images.shape[-2:] != (IMAGE_SIZE, IMAGE_SIZE):
+            images = F.interpolate(
+                images,
+                size=(IMAGE_SIZE, IMAGE_SIZE),
+                mode="bilinear",
+                align_corners=False,
+                antialias=True,
+            )
+"""
+"""In front of a net that was built for one size of image; in the place of `RESIZE` in TRANSFORMER."""
 
 TRANSFORMER = '''\
 class SpatialTransformer(nn.Module):
@@ -30,15 +42,7 @@ class SpatialTransformer(nn.Module):
         Output pixel p shows input point theta @ (p, 1), both in [-1, 1] between the
         outer edges of the image.
         """
-        if images.shape[-2:] != (IMAGE_SIZE, IMAGE_SIZE):
-            images = F.interpolate(
-                images,
-                size=(IMAGE_SIZE, IMAGE_SIZE),
-                mode="bilinear",
-                align_corners=False,
-                antialias=True,
-            )
-        return self.localizer(images)
+RESIZE        return self.localizer(images)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Normalised images B x C x H x W -> the same warped, zero outside the original."""

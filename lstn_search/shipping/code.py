@@ -1,17 +1,17 @@
 """Arch -> the source of model.py: the localization net layer by layer, and the spatial transformer around it.
 
-The text is made from the description, not from the torch module (`Residual` alone is copied), and is as ruff would
-format it at 88 columns (its default) and at any wider setting: what fits is on one line, what does not has one item a
-line and a trailing comma.
+The text is made from the description, not from the torch module (`Residual` and `SoftArgmax` alone are copied), and is
+as ruff would format it at 88 columns (its default) and at any wider setting: what fits is on one line, what does not
+has one item a line and a trailing comma.
 """
 
 import inspect
 import textwrap
 from collections.abc import Container, Iterable, Mapping, Sequence
 
-from lstn_search.nets.localizer import Residual
-from lstn_search.shipping._wrapper import IMPORTS, TRANSFORMER, WEIGHTS
-from lstn_search.spec.arch import Arch
+from lstn_search.nets.localizer import Residual, SoftArgmax
+from lstn_search.shipping._wrapper import IMPORTS, RESIZE, TRANSFORMER, WEIGHTS
+from lstn_search.spec.arch import SOFT_ARGMAX, Arch
 from lstn_search.spec.cost import Cost, cost
 from lstn_search.spec.operations import CONV_DEFAULTS, Operation, arch_operations
 from lstn_search.spec.warp_families import WARP_FAMILIES, WarpFamily
@@ -47,9 +47,11 @@ def model_code(
     helpers = {recipe: layers for recipe, layers in made_by.items() if len(recipe) > 1 and len(layers) >= HELPER_USES}
     constants = [f"IMAGE_SIZE = {image_size}", _tuple("MEAN", mean), _tuple("STD", std), WEIGHTS]
     top = "\n\n".join([_docstring(arch, total, title, facts), IMPORTS, "\n".join(constants)])
-    definitions = [inspect.getsource(Residual).rstrip()] * any(layer.skip for layer in arch.layers)
+    copied = [Residual] * any(layer.skip for layer in arch.layers) + [SoftArgmax] * (arch.head.pool_to == SOFT_ARGMAX)
+    definitions = [inspect.getsource(module).rstrip() for module in copied]
     definitions += [_helper(recipe, layers) for recipe, layers in helpers.items()]
-    return "\n\n\n".join([top, *definitions, _localization_net(arch, total, helpers), TRANSFORMER])
+    transformer = TRANSFORMER.replace("RESIZE", RESIZE if arch.look is None else "")
+    return "\n\n\n".join([top, *definitions, _localization_net(arch, total, helpers), transformer])
 
 
 # -- docstring and constants -------------------------------------------------------------------------------------------
@@ -57,9 +59,13 @@ def model_code(
 
 def _docstring(arch: Arch, total: Cost, title: str, facts: Mapping[str, object]) -> str:
     size, channels = f"{total.image_size} x {total.image_size}", arch.in_channels
+    side = arch.side(total.image_size)
+    copy = f"resized to {size} (bilinear, antialiased, aspect ratio not kept)"
+    if arch.look is not None:
+        copy = f"averaged to {side} x {side} (aspect ratio not kept)"
     about = (
         f"The localization net was trained on images of {size} pixels. Images of another size are warped at their own "
-        f"size, by what the net sees in a copy resized to {size} (bilinear, antialiased, aspect ratio not kept)."
+        f"size, by what the net sees in a copy {copy}."
     )
     rows = {
         "parameters": f"{total.params:,}",
@@ -167,11 +173,13 @@ def _helper_call(recipe: Recipe, conv: Operation) -> str:
 
 
 def _localization_net(arch: Arch, total: Cost, helpers: Container[Recipe]) -> str:
-    size = total.image_size
+    side = arch.side(total.image_size)
+    look = f"        images = F.adaptive_avg_pool2d(images, {side})  # as it is at {side} x {side}"
+    size = "H x W" if arch.look is not None else f"{side} x {side}"
     return "\n".join(
         [
             "class LocalizationNet(nn.Module):",
-            f'    """Images B x {arch.in_channels} x {size} x {size} -> affine parameters B x 2 x 3."""',
+            f'    """Images B x {arch.in_channels} x {size} -> affine parameters B x 2 x 3."""',
             "",
             "    def __init__(self) -> None:",
             "        super().__init__()",
@@ -184,6 +192,7 @@ def _localization_net(arch: Arch, total: Cost, helpers: Container[Recipe]) -> st
             f"        self.last = nn.Linear({total.layers[-1].in_shape[0]}, {total.layers[-1].out_shape[0]})",
             "",
             "    def forward(self, images: torch.Tensor) -> torch.Tensor:",
+            *[look] * (arch.look is not None),
             "        hidden = self.head(self.features(images))",
             "        with torch.autocast(images.device.type, enabled=False):  # always float32",
             *_matrix_lines(WARP_FAMILIES[arch.head.warp]),
@@ -235,9 +244,12 @@ def _head_lines(arch: Arch, total: Cost) -> list[str]:
     head = {row.name: row for row in total.layers if row.number == 0}
     features = next(row.in_shape[0] for row in head.values() if row.kind == "linear")
     lines: list[str] = []
-    if "head.pool" in head:
-        lines += _item(f"nn.AdaptiveAvgPool2d({arch.head.pool_to})", _shape(head["head.pool"].out_shape))
-    lines += _item("nn.Flatten()", str(features))
+    if "head.soft-argmax" in head:
+        lines += _item("SoftArgmax()", str(features))
+    else:
+        if "head.pool" in head:
+            lines += _item(f"nn.AdaptiveAvgPool2d({arch.head.pool_to})", _shape(head["head.pool"].out_shape))
+        lines += _item("nn.Flatten()", str(features))
     if "head.hidden" in head:
         lines += _item(f"nn.Linear({features}, {arch.head.hidden})") + _item("nn.ReLU()")
     return lines

@@ -49,7 +49,8 @@ def model_facts(run: Run, entry: Entry) -> dict[str, Any]:
         facts["without a transformer"] = f"{run.references.control[entry.rung].accuracy:.1f} %"
     if closed is not None:
         facts["gap to the oracle closed"] = f"{closed:.0f} %"
-    return facts | {f"GFLOPs at {task.image_size} px": f"{entry.candidate.gflops:.6f}"}
+    built = "at" if entry.candidate.arch.is_same_at(task.image_size, task.trial_size) else "if built for"
+    return facts | {f"GFLOPs {built} {task.image_size} px": f"{entry.candidate.gflops:.6f}"}
 
 
 def write_evaluation(out: Path, report: EvalReport, model: TransformedClassifier | None, bench: Workbench) -> None:

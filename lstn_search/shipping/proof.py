@@ -25,33 +25,36 @@ ALONE = Path(__file__).with_name("_alone.py")
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
 class Proof:
-    """How far the exported file's outputs were from the model's, over a fixed batch of noise."""
+    """How far the exported file's outputs were from the model's, over fixed batches of noise."""
 
     max_theta_difference: float
     max_image_difference: float
     num_images: int
+    """Of each size."""
     image_size: int
 
 
 def prove(folder: Path, localizer: Localizer) -> Proof:
     """Run model.py in `folder` in a process of its own, without lstn_search, and compare it with `localizer`.
 
-    Both see the same seeded images on the CPU, in eval mode and with as many threads; `localizer` is left as it is.
+    Both see the same seeded images on the CPU, in eval mode and with as many threads: of the size that the net is built
+    for, and of a larger one where it has a look. `localizer` is left as it is.
     Raises RuntimeError when the file does not run there, when one of its weights is not the same to the last bit, or
     when theta or the warped images differ by more than 1e-6.
     """
-    shape = (NUM_IMAGES, localizer.arch.in_channels, localizer.image_size, localizer.image_size)
-    x_BCHW = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-    alone = _run_alone(folder, x_BCHW)
+    sizes = [localizer.image_size] + [localizer.image_size * 3 // 2 + 1] * (localizer.arch.look is not None)
+    noise = torch.Generator().manual_seed(0)
+    batches = [torch.randn(NUM_IMAGES, localizer.arch.in_channels, size, size, generator=noise) for size in sizes]
+    alone = _run_alone(folder, batches)
     model = copy.deepcopy(localizer).to("cpu", torch.float32).to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     wrong = [name for name, tensor in model.state_dict().items() if not torch.equal(tensor, alone["weights"][name])]
     if wrong:  # a dead path would hide it from the outputs
         raise RuntimeError(f"{folder / 'weights.pt'} holds other weights than the model's: {', '.join(wrong)}")
     with torch.no_grad():
-        warped_BCHW, theta_B23 = SpatialTransformer(model).eval()(x_BCHW)
+        outputs = [SpatialTransformer(model).eval()(x_BCHW) for x_BCHW in batches]
     proof = Proof(
-        max_theta_difference=_max_difference(alone["theta"], theta_B23),
-        max_image_difference=_max_difference(alone["warped"], warped_BCHW),
+        max_theta_difference=_max_difference(alone["theta"], [theta_B23 for _, theta_B23 in outputs]),
+        max_image_difference=_max_difference(alone["warped"], [warped_BCHW for warped_BCHW, _ in outputs]),
         num_images=NUM_IMAGES,
         image_size=localizer.image_size,
     )
@@ -60,10 +63,10 @@ def prove(folder: Path, localizer: Localizer) -> Proof:
     return proof
 
 
-def _run_alone(folder: Path, x_BCHW: torch.Tensor) -> dict[str, Any]:
+def _run_alone(folder: Path, batches: list[torch.Tensor]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="lstn-proof-") as scratch:
         images, outputs = Path(scratch, "images.pt"), Path(scratch, "outputs.pt")
-        torch.save(x_BCHW, images)
+        torch.save(batches, images)
         request = {
             "model": str(folder.resolve() / "model.py"),
             "images": str(images),
@@ -89,7 +92,8 @@ def _run_alone(folder: Path, x_BCHW: torch.Tensor) -> dict[str, Any]:
     return found
 
 
-def _max_difference(a: torch.Tensor, b: torch.Tensor) -> float:
-    if a.shape != b.shape:
-        raise RuntimeError(f"the exported model gives {tuple(a.shape)} where the model gives {tuple(b.shape)}")
-    return (a - b).abs().max().item()
+def _max_difference(alone: list[torch.Tensor], ours: list[torch.Tensor]) -> float:
+    for a, b in zip(alone, ours, strict=True):
+        if a.shape != b.shape:
+            raise RuntimeError(f"the exported model gives {tuple(a.shape)} where the model gives {tuple(b.shape)}")
+    return torch.stack([(a - b).abs().max() for a, b in zip(alone, ours, strict=True)]).max().item()

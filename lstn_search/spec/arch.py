@@ -15,10 +15,14 @@ from typing import Any, Literal, TypeVar, get_args
 from lstn_search.errors import ArchError, did_you_mean
 from lstn_search.spec.warp_families import DEFAULT_WARP, WARP_FAMILIES
 
-__all__ = ["Act", "Arch", "Head", "Layer", "Norm"]
+__all__ = ["SOFT_ARGMAX", "Act", "Arch", "Head", "Layer", "Norm"]
 
 Norm = Literal["none", "conv-bn-act", "conv-act-bn"]
 Act = Literal["none", "relu"]
+Reading = Literal["soft-argmax"]
+
+SOFT_ARGMAX: Reading = "soft-argmax"
+"""The value of `Head.pool_to` for a head that reads where each map is high."""
 
 FORMAT_VERSION = 1
 
@@ -73,18 +77,22 @@ class Layer:
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
 class Head:
-    """From the last feature map to the parameters of a warp: pool, flatten, Linear, ReLU, Linear."""
+    """From the last feature map to the parameters of a warp: read the map, Linear, ReLU, Linear."""
 
     hidden: int = 32
     """Width of the hidden layer; 0 means there is none: one Linear from the features to the parameters."""
-    pool_to: int | None = None
-    """Average-pool the map to pool_to x pool_to first; None flattens the whole map, as the paper does."""
+    pool_to: int | Reading | None = None
+    """How the map is read: None flattens it, as the paper does; a number average-pools it to pool_to x pool_to first;
+    "soft-argmax" takes four numbers a channel: mean x, mean y and spread of the softmax over all positions, and the
+    mean of the map."""
     warp: str = DEFAULT_WARP
     """The family of warps, by its name in `lstn_search.spec.warp_families`."""
 
     def __post_init__(self) -> None:
         _check_int("head hidden", self.hidden, minimum=0)
-        if self.pool_to is not None:
+        if isinstance(self.pool_to, str):
+            _check_choice("head pool_to", self.pool_to, get_args(Reading))
+        elif self.pool_to is not None:
             _check_int("head pool_to", self.pool_to, minimum=1)
         _check_choice("head warp", self.warp, tuple(WARP_FAMILIES))
 
@@ -96,9 +104,13 @@ class Arch:
     layers: tuple[Layer, ...]
     head: Head = dataclasses.field(default_factory=Head)
     in_channels: int = 3
+    look: int | None = None
+    """A larger image is averaged to look x look pixels first; None: the net sees it as it is."""
 
     def __post_init__(self) -> None:
         _check_int("in_channels", self.in_channels, minimum=1)
+        if self.look is not None:
+            _check_int("look", self.look, minimum=1)
         if not isinstance(self.layers, tuple) or not all(isinstance(layer, Layer) for layer in self.layers):
             raise ArchError(f"layers must be a tuple of Layer, got {type(self.layers).__name__}")
         if not self.layers:
@@ -131,10 +143,18 @@ class Arch:
         """The input channels of each layer."""
         return (self.in_channels, *(layer.out_channels for layer in self.layers[:-1]))
 
+    def side(self, image_size: int) -> int:
+        """Side, in pixels, of what the first layer sees of a square image of `image_size`."""
+        return image_size if self.look is None else min(self.look, image_size)
+
+    def is_same_at(self, *image_sizes: int) -> bool:
+        """Whether it is one and the same network, with the same weights, at all these image sizes."""
+        return len({self.side(image_size) for image_size in image_sizes}) <= 1
+
     # -- JSON ----------------------------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
-        """Every field, as JSON types; `skip` and `warp` only where they are not the default: older digests stay."""
+        """Every field, as JSON types; `skip`, `warp`, `look` only where they are not the default: old digests stay."""
         head = dataclasses.asdict(self.head)
         if self.head.warp == DEFAULT_WARP:
             del head["warp"]
@@ -143,7 +163,7 @@ class Arch:
             "in_channels": self.in_channels,
             "layers": [layer.to_dict() for layer in self.layers],
             "head": head,
-        }
+        } | ({} if self.look is None else {"look": self.look})
 
     def to_json(self) -> str:
         """Canonical JSON: sorted keys, no spaces; the digest's input."""
@@ -160,7 +180,9 @@ class Arch:
 
         Raises ArchError, naming `where` and the path in it, on anything unknown or out of range.
         """
-        table = _check_table(data, where, known=("version", "in_channels", "layers", "head"), needed=("layers",))
+        table = _check_table(
+            data, where, known=("version", "in_channels", "layers", "head", "look"), needed=("layers",)
+        )
         version = table.get("version", FORMAT_VERSION)
         if version != FORMAT_VERSION:
             raise ArchError(f"{where}: version {version!r} is not {FORMAT_VERSION}; this release cannot read it")
@@ -169,7 +191,7 @@ class Arch:
         layers = tuple(_read(Layer, item, f"{where}: layers[{i}]") for i, item in enumerate(table["layers"]))
         head = _read(Head, table.get("head", {}), f"{where}: head")
         try:
-            return cls(layers=layers, head=head, in_channels=table.get("in_channels", 3))
+            return cls(layers=layers, head=head, in_channels=table.get("in_channels", 3), look=table.get("look"))
         except ArchError as error:
             raise ArchError(f"{where}: {error}") from None
 

@@ -8,21 +8,26 @@ One rule an operation, on shapes only. With a map of `C x H x W` at its *output*
     sum with an earlier map       none                         none                            C*H*W, as for a bias
     linear with bias              in * out + out               in * out                        in * out
     ReLU, max- and average-pool   none                         none                            none
+    soft-argmax of C x H x W      none                         3 * C*H*W                       MACs + 3 * C*H*W
+    averaging S x S to L x L      none                         none                            C * (S+L-gcd(S,L))**2
 
-Those of a layer are in operations.py.
+Those of a layer are in operations.py. A soft-argmax weighs x, y and x^2 + y^2 of each position, takes an exponential,
+adds it to the sum of the softmax and adds the value itself to the map's mean; what is done once a channel is left out.
+Averaging the image, where `Arch.look` asks for it, counts the values it adds up: a cell takes every pixel it touches.
 
 This is the convention of the paper: it gives its Table 9. One multiply-accumulate counts as one FLOP. *Not* counted:
-ReLU, pooling, the biases of the linear layers, the step from a warp's parameters to its matrix (it copies), and the
-grid generator and sampler, which `transformer_cost` reports.
+ReLU, pooling of feature maps, the biases of the linear layers, the step from a warp's parameters to its matrix (it
+copies), and the grid generator and sampler, which `transformer_cost` reports.
 """
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 from lstn_search.errors import ArchError, SettingError
-from lstn_search.spec.arch import Arch, Head, Layer
+from lstn_search.spec.arch import SOFT_ARGMAX, Arch, Head, Layer
 from lstn_search.spec.operations import Operation, layer_rows
 from lstn_search.spec.warp_families import WARP_FAMILIES
 
@@ -33,24 +38,26 @@ __all__ = [
     "check_image_size",
     "cost",
     "fits",
+    "gflops_as_trained",
     "head_costs",
     "layer_costs",
+    "look_costs",
     "transformer_cost",
 ]
 
-Kind = Literal["conv", "max-pool", "avg-pool", "linear"]
+Kind = Literal["conv", "max-pool", "avg-pool", "soft-argmax", "linear"]
 
 
 class LayerCost(NamedTuple):
-    """One row of the table: a convolution, a pooling or a linear layer, with the batch norm that stands behind it."""
+    """One row of the table: a convolution, a pooling, a reading or a linear layer, with the batch norm behind it."""
 
     name: str
-    """`conv3`, `pool3` (of layer 3), `head.pool`, `head.hidden`, `head.theta`."""
+    """`look`, `conv3`, `pool3` (of layer 3), `head.pool`, `head.soft-argmax`, `head.hidden`, `head.theta`."""
     kind: Kind
     number: int
-    """The layer of the Arch this row belongs to, from 1; 0 for the head."""
+    """The layer of the Arch this row belongs to, from 1; 0 for the head, and for the look in front."""
     in_shape: tuple[int, ...]
-    """(C, H, W), or (features,) for a linear layer."""
+    """(C, H, W), or (features,)."""
     out_shape: tuple[int, ...]
     params: int
     norm_params: int
@@ -58,9 +65,10 @@ class LayerCost(NamedTuple):
     macs: int
     flops: int
     receptive_field: int
-    """Side, in pixels, of the input square one output sees; padding included, so it can exceed the image."""
+    """Side, in pixels, of the input square one output sees; padding included, so it can exceed the image.
+    Pixels are those that the first layer sees: where the net looks at a smaller copy, those of the copy."""
     jump: int
-    """Distance, in input pixels, between two neighbouring outputs; 0 for a linear layer."""
+    """Distance, in such pixels, between two neighbouring outputs; 0 where the outputs are no map."""
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -88,7 +96,7 @@ class Cost:
 
     @property
     def head_params(self) -> int:
-        """Parameters of the head alone; the paper's Tables 1 to 3 leave them out."""
+        """Parameters of the head alone (a look has none); the paper's Tables 1 to 3 leave them out."""
         return sum(row.params for row in self.layers if row.number == 0)
 
     def to_dict(self) -> dict[str, Any]:
@@ -141,13 +149,17 @@ def cost(arch: Arch, image_size: int) -> Cost:
     Raises ArchError when a map shrinks below 1 x 1 or the head pools to more than the last map holds.
     """
     check_image_size(image_size)
-    rows = layer_costs(arch.layers, in_channels=arch.in_channels, image_size=image_size)
+    side = arch.side(image_size)
+    what = "image size" if side == image_size else "look"
+    rows = look_costs(arch.look, in_channels=arch.in_channels, image_size=image_size)
+    rows += layer_costs(arch.layers, in_channels=arch.in_channels, image_size=side, what=what)
     rows += head_costs(
         arch.head,
         rows[-1].out_shape,
-        image_size=image_size,
+        image_size=side,
         receptive_field=rows[-1].receptive_field,
         jump=rows[-1].jump,
+        what=what,
     )
     return Cost(
         image_size=image_size,
@@ -167,8 +179,28 @@ def fits(arch: Arch, image_size: int) -> bool:
     return True
 
 
-def layer_costs(layers: tuple[Layer, ...], *, in_channels: int, image_size: int) -> list[LayerCost]:
-    """The rows of a stack of layers, without a head, on a map of `in_channels` x `image_size` x `image_size`."""
+def gflops_as_trained(arch: Arch, *, image_size: int, trial_size: int) -> float | None:
+    """GFLOPs of what is trained at `trial_size`; None where that is the very network of `image_size`."""
+    return None if arch.is_same_at(image_size, trial_size) else cost(arch, trial_size).gflops
+
+
+def look_costs(look: int | None, *, in_channels: int, image_size: int) -> list[LayerCost]:
+    """The row of averaging an image to `look` pixels; none where it is not larger."""
+    if look is None or look >= image_size:
+        return []
+    # Cell i covers floor(i * S / L) up to ceil((i + 1) * S / L): L - gcd(S, L) inner borders fall inside a pixel.
+    covered = image_size + look - math.gcd(image_size, look)
+    shapes = (in_channels, image_size, image_size), (in_channels, look, look)
+    return [LayerCost("look", "avg-pool", 0, *shapes, 0, 0, 0, in_channels * covered * covered, 1, 1)]
+
+
+def layer_costs(
+    layers: tuple[Layer, ...], *, in_channels: int, image_size: int, what: str = "image size"
+) -> list[LayerCost]:
+    """The rows of a stack of layers, without a head, on a map of `in_channels` x `image_size` x `image_size`.
+
+    `what` to call this size in an error: the image's, or that of a look.
+    """
     rows: list[LayerCost] = []
     channels, size = in_channels, image_size
     shape = (channels, size, size)
@@ -177,7 +209,7 @@ def layer_costs(layers: tuple[Layer, ...], *, in_channels: int, image_size: int)
         for row in layer_rows(layer, channels):
             before, size = size, (size + 2 * row.padding - row.window) // row.stride + 1
             if size < 1:
-                raise _vanished(number, row, before, image_size)
+                raise _vanished(number, row, before, f"{what} {image_size}")
             area = size * size
             field += (row.window - 1) * jump
             jump *= row.stride
@@ -191,18 +223,27 @@ def layer_costs(layers: tuple[Layer, ...], *, in_channels: int, image_size: int)
 
 
 def head_costs(
-    head: Head, shape: tuple[int, ...], *, image_size: int, receptive_field: int = 1, jump: int = 1
+    head: Head,
+    shape: tuple[int, ...],
+    *,
+    image_size: int,
+    receptive_field: int = 1,
+    jump: int = 1,
+    what: str = "image size",
 ) -> list[LayerCost]:
-    """The rows of a head on a map of `shape` (C, H, W): [average-pool], [hidden linear layer], linear to the warp."""
+    """The rows of a head on a map of `shape` (C, H, W): [pool or soft-argmax], [hidden linear], linear to the warp.
+
+    `what` as in `layer_costs`.
+    """
     rows: list[LayerCost] = []
     channels, size, _ = shape
     field = receptive_field
-    if head.pool_to is not None:
+    if isinstance(head.pool_to, int):
         cells = head.pool_to
         if cells > size:
             raise ArchError(
-                f"head pool_to {cells} is more than the last map's {size}x{size} at image size {image_size}; "
-                f"take pool_to {size} or less, or a larger image"
+                f"head pool_to {cells} is more than the last map's {size}x{size} at {what} {image_size}; "
+                f"take pool_to {size} or less, or a larger {what.removesuffix(' size')}"
             )
         # Cell i of an adaptive pool covers floor(i * size / cells) up to ceil((i + 1) * size / cells).
         widest = max(-(-(i + 1) * size // cells) - i * size // cells for i in range(cells))
@@ -213,6 +254,9 @@ def head_costs(
         size = cells
     field += (size - 1) * jump
     features = channels * size * size
+    if head.pool_to == SOFT_ARGMAX:
+        macs, features = 3 * features, 4 * channels
+        rows.append(LayerCost("head.soft-argmax", SOFT_ARGMAX, 0, shape, (features,), 0, 0, macs, 2 * macs, field, 0))
     if head.hidden:
         rows.append(_linear("head.hidden", features, head.hidden, field))
         features = head.hidden
@@ -252,9 +296,10 @@ def _linear(name: str, features: int, outputs: int, field: int) -> LayerCost:
     return LayerCost(name, "linear", 0, (features,), (outputs,), macs + outputs, 0, macs, macs, field, 0)
 
 
-def _vanished(number: int, row: Operation, size: int, image_size: int) -> ArchError:
+def _vanished(number: int, row: Operation, size: int, where: str) -> ArchError:
     what = {"conv": "convolution"}.get(row.kind, row.kind)
+    larger = "look" if where.startswith("look") else "image"
     return ArchError(
-        f"layer {number}: {what} {row.window}x{row.window} shrinks its {size}x{size} map below 1x1 at image size "
-        f"{image_size}; use a larger image, less stride or pooling, or padding"
+        f"layer {number}: {what} {row.window}x{row.window} shrinks its {size}x{size} map below 1x1 at {where}; "
+        f"use a larger {larger}, less stride or pooling, or padding"
     )

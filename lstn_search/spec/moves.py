@@ -7,10 +7,21 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lstn_search.errors import ArchError, SpaceError
-from lstn_search.spec.arch import Arch, Head, Layer
+from lstn_search.spec.arch import SOFT_ARGMAX, Arch, Layer
 from lstn_search.spec.blocks import KINDS, WIDTHS, block_keys, block_layers
-from lstn_search.spec.choices import FLATTEN, IMAGE_CHANNELS, Choices, Value, by_block, expand, field_of
-from lstn_search.spec.cost import check_image_size, cost, head_costs, layer_costs
+from lstn_search.spec.choices import (
+    FLATTEN,
+    IMAGE,
+    IMAGE_CHANNELS,
+    Choices,
+    Value,
+    by_block,
+    expand,
+    field_of,
+    make_head,
+    make_look,
+)
+from lstn_search.spec.cost import check_image_size, cost, head_costs, layer_costs, look_costs
 from lstn_search.spec.space import Space
 from lstn_search.spec.warp_families import DEFAULT_WARP, WARP_FAMILIES
 
@@ -25,7 +36,7 @@ def mutate(space: Space, choices: Mapping[str, Value], rng: random.Random) -> Ch
 
     The kind of move is drawn first, each with the same chance: a width up or down, another stride or two strides
     exchanged, padding on or off, a unit more or less, another kind, kernel or pooling of a block, batch norm
-    elsewhere, another head. Raises SpaceError when the space holds no neighbour.
+    elsewhere, another head, a larger or smaller look. Raises SpaceError when the space holds no neighbour.
     """
     here = expand(choices)
     groups: dict[str, list[Choices]] = {}
@@ -51,7 +62,7 @@ def _neighbours(space: Space, choices: Mapping[str, Value]) -> Iterator[tuple[st
         key = field.rpartition(".")[2]
         if field == "units":
             continue
-        if key in (*WIDTHS, "stride"):
+        if key in (*WIDTHS, "stride", "look"):
             others = [_step(space, choices, name, direction) for direction in (-1, 1)]
         else:
             others = [other for other in space.values[field] if other != value]
@@ -76,8 +87,9 @@ def _neighbours(space: Space, choices: Mapping[str, Value]) -> Iterator[tuple[st
 _NORMS = ("none", "conv-act-bn", "conv-bn-act")
 _WORDS: dict[str, float] = {word: weight for words in (_NORMS, KINDS) for weight, word in enumerate(words)}
 _WORDS |= {name: len(family.params) for name, family in WARP_FAMILIES.items()}
-_WORDS[FLATTEN] = math.inf
-"""Words among numbers, from light to heavy: "flatten" is the largest pooled size."""
+_WORDS |= {SOFT_ARGMAX: 1e6, FLATTEN: math.inf, IMAGE: math.inf}
+"""Words among numbers, from light to heavy: a soft-argmax works on every position of the map, for more FLOPs than any
+pooling; "flatten" is the largest pooled size, and "image" the largest look."""
 
 
 def _weight(value: Value) -> float:
@@ -112,7 +124,7 @@ def _complete(space: Space, wanted: Mapping[str, Value], rng: random.Random) -> 
 # -- repair ------------------------------------------------------------------------------------------------------------
 
 _NARROWER = dict.fromkeys((*WIDTHS, "kernel", "units", "pool_to", "hidden"), -1)
-_SMALLER_MAPS = {"stride": 1, "max_pool": 1, "padded": -1}
+_SMALLER_MAPS = {"stride": 1, "max_pool": 1, "padded": -1, "look": -1}
 _LARGER_MAPS = {key: -direction for key, direction in _SMALLER_MAPS.items()}
 _LIGHTER_KINDS = dict.fromkeys(("norm", "kind", "warp"), -1)
 """The last part of each choice's name: up or down its list."""
@@ -159,7 +171,8 @@ def repair(
 def cheapest(space: Space, image_size: int, trial_size: int | None = None) -> tuple[float, Choices]:
     """The fewest GFLOPs at `image_size` of any architecture that can be built at both sizes, and its choices.
 
-    Exact: a shortest path over the map's width and its sizes at `image_size` and `trial_size`, block by block. Cost
+    Exact: a shortest path over the map's width and its sizes at `image_size` and `trial_size`, block by block, from
+    every look. Cost
     never falls when a block is wider, so the smallest widths suffice; nor when a warp has more parameters, so the
     family with the fewest does; nor when batch norm is added or moved from behind the pooling to before it, so one
     norm does. Raises ArchError when nothing in the space can be built at both sizes.
@@ -169,7 +182,7 @@ def cheapest(space: Space, image_size: int, trial_size: int | None = None) -> tu
     check_image_size(trial_size)
     norm = min(space.values["norm"], key=_weight)
 
-    reached: _Reached = {(IMAGE_CHANNELS, image_size, trial_size): (0, ())}
+    reached = _looks(space, image_size, trial_size)
     best: tuple[int, tuple[Choices, ...], Choices] | None = None
     for number in range(max(int(units) for units in space.values["units"]) + 1):
         reached = _advance(reached, _blocks(space, "unit" if number else "stem"), norm, limit=best[0] if best else None)
@@ -183,16 +196,28 @@ def cheapest(space: Space, image_size: int, trial_size: int | None = None) -> tu
             f"{trial_size}; use larger images, or add smaller strides and pools to it"
         )
     flops, body, ends = best
-    stem, *units = body
+    look, stem, *units = body
     stem = {f"stem.{key}": value for key, value in stem.items()}
-    wanted = _with_units({"norm": norm, **stem, **ends}, units)
+    wanted = _with_units({**look, "norm": norm, **stem, **ends}, units)
     choices = space.walk(lambda name, _: wanted[name])
     assert cost(expand(choices), image_size).flops == flops
     return flops / 1e9, choices
 
 
 _Reached = dict[tuple[int, int, int], tuple[int, tuple[Choices, ...]]]
-"""Channels, map size at the image size and at the trial size -> fewest FLOPs so far, and the blocks that lead there."""
+"""Channels, map size at the image size and at the trial size -> fewest FLOPs so far, the look and the blocks that lead
+there."""
+
+
+def _looks(space: Space, image_size: int, trial_size: int) -> _Reached:
+    """What the first block can see, and what averaging the image to that costs."""
+    reached: _Reached = {}
+    for value in sorted(space.values.get("look", (IMAGE,)), key=_weight, reverse=True):
+        look = make_look(value)
+        sides = [size if look is None else min(look, size) for size in (image_size, trial_size)]
+        rows = look_costs(look, in_channels=IMAGE_CHANNELS, image_size=image_size)
+        reached[IMAGE_CHANNELS, sides[0], sides[1]] = (sum(row.flops for row in rows), ({"look": value},))
+    return reached
 
 
 def _blocks(space: Space, group: str) -> list[Choices]:
@@ -259,9 +284,9 @@ def _ends(space: Space, channels: int, size: int, norm: Any) -> Iterator[tuple[i
         layers = (Layer(out_channels=width, kernel=1, norm=norm),) if tail else ()
         tail_flops = sum(row.flops for row in layer_costs(layers, in_channels=channels, image_size=size))
         for pool_to, hidden in itertools.product(space.values["head.pool_to"], space.values["head.hidden"]):
-            cells = 1 if pool_to == FLATTEN else int(pool_to)
+            ends: Choices = {"tail.width": tail, "head.pool_to": pool_to, "head.hidden": hidden, "head.warp": warp}
+            cells = pool_to if isinstance(pool_to, int) else 1
             if cells <= size:
-                head = Head(hidden=int(hidden), pool_to=None if pool_to == FLATTEN else cells, warp=warp)
-                head_flops = sum(row.flops for row in head_costs(head, (width, size, size), image_size=size))
-                ends: Choices = {"tail.width": tail, "head.pool_to": pool_to, "head.hidden": hidden, "head.warp": warp}
+                rows = head_costs(make_head(ends), (width, size, size), image_size=size)
+                head_flops = sum(row.flops for row in rows)
                 yield tail_flops + head_flops, cells, ends

@@ -15,7 +15,7 @@ from typing import Any
 from lstn_search.errors import ArchError, SpaceError, did_you_mean
 from lstn_search.spec.arch import Arch, Layer
 from lstn_search.spec.blocks import KINDS, asked, block_keys, block_layers, read_block
-from lstn_search.spec.choices import FLATTEN, IMAGE_CHANNELS, Choices, Value, expand, field_of
+from lstn_search.spec.choices import FLATTEN, IMAGE, IMAGE_CHANNELS, Choices, Value, expand, field_of
 from lstn_search.spec.ladder import DEFAULT_LADDER, Ladder
 from lstn_search.spec.space_file import check_space, read_toml
 
@@ -74,6 +74,8 @@ class Space:
             for key in asked(block_keys(str(answers["kind"]), group), answers):
                 answers[key] = ask(f"{block}.{key}", f"{group}.{key}")
 
+        if "look" in self.values:
+            ask("look", "look")
         ask("norm", "norm")
         ask_block("stem", "stem")
         for number in range(1, int(ask("units", "units")) + 1):
@@ -106,7 +108,7 @@ class Space:
 
         bodies: int = sum(blocks("unit") ** int(number) for number in self.values["units"])
         heads = sizes["tail.width"] * sizes["head.pool_to"] * sizes["head.hidden"] * sizes.get("head.warp", 1)
-        return sizes["norm"] * blocks("stem") * bodies * heads
+        return sizes.get("look", 1) * sizes["norm"] * blocks("stem") * bodies * heads
 
     def encode(self, arch: Arch) -> Choices | None:
         """Choices that expand to `arch`, or None when it is outside the space."""
@@ -119,6 +121,8 @@ class Space:
         }
         if "head.warp" in self.values:
             fixed["head.warp"] = arch.head.warp
+        if "look" in self.values:
+            fixed["look"] = IMAGE if arch.look is None else arch.look
         readings = (fixed | body for body in self._parse(arch.layers, IMAGE_CHANNELS, number=0))
         found = next((choices for choices in readings if self._holds(choices) and expand(choices) == arch), None)
         return None if found is None else self.walk(lambda name, _: found[name])

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, get_args
 
 from lstn_search.errors import ArchError, SettingError, SpaceError, did_you_mean
-from lstn_search.spec.arch import Arch, Norm
+from lstn_search.spec.arch import SOFT_ARGMAX, Arch, Norm
 from lstn_search.spec.blocks import kinds_in
-from lstn_search.spec.choices import FLATTEN, Value
+from lstn_search.spec.choices import FLATTEN, IMAGE, Value
 from lstn_search.spec.ladder import DEFAULT_LADDER, Ladder
 from lstn_search.spec.warp_families import WARP_FAMILIES
 
@@ -30,6 +30,7 @@ class _Field:
 
 
 _FIELDS: dict[str, _Field] = {
+    "look": _Field(words=(IMAGE,), minimum=1, optional=True),
     "norm": _Field(words=get_args(Norm)),
     "stem.kind": _Field(words=kinds_in("stem")),
     "stem.kernel": _Field(minimum=1, odd=True),
@@ -46,13 +47,13 @@ _FIELDS: dict[str, _Field] = {
     "unit.padded": _Field(boolean=True),
     "unit.max_pool": _Field(minimum=1),
     "tail.width": _Field(minimum=0),
-    "head.pool_to": _Field(words=(FLATTEN,), minimum=1),
+    "head.pool_to": _Field(words=(FLATTEN, SOFT_ARGMAX), minimum=1),
     "head.hidden": _Field(minimum=0),
     "head.warp": _Field(words=tuple(WARP_FAMILIES), optional=True),
 }
 _TABLES = tuple(dict.fromkeys(path.split(".")[0] for path in _FIELDS if "." in path))
 _TOP_LEVEL = ("description", "seeds", "ladder", *_TABLES, *(path for path in _FIELDS if "." not in path))
-_SEED_KEYS = ("source", "norm", "in_channels", "layers", "head")
+_SEED_KEYS = ("source", "norm", "in_channels", "look", "layers", "head")
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from lstn_search.errors import SettingError, did_you_mean
 from lstn_search.spec.fields import DATA, TRAINING, WHERE, check, defaults, described, ignored_by, setting
 from lstn_search.spec.names import DATASET_NAMES, FILL_NAMES, VIEW_NAMES, check_name
 
-__all__ = ["DEFAULT_BACKBONE", "FULL_SCHEDULE", "Kind", "Protocol", "Task"]
+__all__ = ["DEFAULT_BACKBONE", "DEFAULT_TRIAL_SIZE", "FULL_SCHEDULE", "Kind", "Protocol", "Task"]
 
 Protocol = Literal["recover", "paper"]
 
@@ -19,6 +19,8 @@ Kind = Literal["warm", "reference", "precision", "verification", "deployment", "
 
 DEFAULT_BACKBONE = "test_resnet"
 """timm's smallest ResNet (0.4 M parameters): what the tool trains when nothing else is asked for."""
+
+DEFAULT_TRIAL_SIZE = 64
 
 # Why a kind does not depend on a setting.
 TIMED = {"precision": "a few steps of the classifier alone are timed, on any images"}
@@ -54,7 +56,9 @@ class Task:
         minimum=1,
         ignored_by=NO_LOCALIZER,
     )
-    trial_size: int = setting(64, help="Side in px of the images that trials are trained on.", panel=DATA, minimum=1)
+    trial_size: int = setting(
+        DEFAULT_TRIAL_SIZE, help="Side in px of the images that trials are trained on.", panel=DATA, minimum=1
+    )
     view: str = setting(
         "affine",
         help="affine (rotated, shifted, scaled) or none. On upright images every localizer ties.",

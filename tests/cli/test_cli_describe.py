@@ -57,8 +57,18 @@ def test_cost_table_has_one_line_a_row(capsys: pytest.CaptureFixture[str], name:
     found = [line.split() for line in out.splitlines()]
     assert [p for p in params if any(p in words for words in found)] == params
     assert sum(
-        bool(re.search(r"\b(conv|depthwise|max-pool|average-pool|linear)\b", line)) for line in out.splitlines()
+        bool(re.search(r"\b(conv|depthwise|max-pool|average-pool|average the image|soft-argmax|linear)\b", line))
+        for line in out.splitlines()
     ) == len(rows)
+
+
+def test_cost_says_what_a_net_looks_at_and_what_trials_train(capsys: pytest.CaptureFixture[str]) -> None:
+    places, lstn = (" ".join(call(capsys, "cost", "--arch", name).split()) for name in ("places", "lstn"))
+    assert "average the image 64 x 64 x 3 196,608 1" in places
+    assert "soft-argmax 96 18,432 36,864 75" in places
+    assert "The image is averaged to 64 x 64" in places and "The image is averaged" not in lstn
+    assert "As trials train it, at 64 px: 0.0018 GFLOPs." in lstn and "As trials" not in places
+    assert "As trials" not in call(capsys, "cost", "--arch", "lstn", "--image-size", "64")
 
 
 @pytest.mark.parametrize("warp", WARP_FAMILIES)
@@ -147,7 +157,7 @@ def test_an_arch_file_with_an_unknown_field_is_named(tmp_path: Path) -> None:
 def test_space_list_names_every_file(capsys: pytest.CaptureFixture[str]) -> None:
     out = call(capsys, "space", "list")
     assert all(path.stem in out for path in space_folder().glob("*.toml"))
-    assert "stn, vstn, lstn, light" in out
+    assert "stn, vstn, lstn, light, places" in " ".join(out.split())
 
 
 def test_space_show(capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,7 +165,9 @@ def test_space_show(capsys: pytest.CaptureFixture[str]) -> None:
     for name, values in LSTN.values.items():
         line = next(line for line in out.splitlines() if line.split()[:1] == [name])
         assert all(str(value).lower() in line for value in values)
-    assert re.search(r"vstn +868,542 +0\.0863 +no ", out)
+    assert re.search(r"vstn +868,542 +0\.0863 +0\.0061 +no ", out)
+    assert re.search(r"lstn +869,200 +0\.0257 +0\.0018 +yes ", out)
+    assert re.search(r"places +11,582 +0\.0026 +same +yes ", out)
     assert f"{LSTN.count():,} sets of choices." in out
     assert f"Cheapest at 224: {moves.cheapest(LSTN, 224)[0]:.6f} GFLOPs" in out
 

@@ -1,5 +1,6 @@
 """The localization net: the identity until it has learnt something, with a theta as precise as float32."""
 
+import dataclasses
 import itertools
 import random
 
@@ -8,7 +9,7 @@ import torch
 from tiny_spaces import SKIPS, with_warp
 
 from lstn_search.errors import ArchError
-from lstn_search.nets.localizer import Localizer
+from lstn_search.nets.localizer import Localizer, SoftArgmax
 from lstn_search.spec.arch import Arch, Head, Layer
 from lstn_search.spec.cost import cost, fits
 from lstn_search.spec.space import load_space
@@ -25,7 +26,8 @@ def random_archs(num: int) -> list[Arch]:
 
 
 WARPS = [with_warp(SPACE.seeds["light"], warp) for warp in WARP_FAMILIES]
-ARCHS = [*SPACE.seeds.values(), SKIPS, *WARPS, *random_archs(12)]
+LOOKS = [dataclasses.replace(SPACE.seeds[name], look=24) for name in ("stn", "places")]
+ARCHS = [*SPACE.seeds.values(), SKIPS, *WARPS, *LOOKS, *random_archs(12)]
 
 
 def awake(arch: Arch) -> Localizer:
@@ -116,3 +118,75 @@ def test_an_image_too_small_is_refused(name: str, size: int) -> None:
 def test_a_head_that_pools_to_more_than_the_map_is_refused() -> None:
     with pytest.raises(ArchError, match="pool_to 9"):
         Localizer(Arch(layers=(Layer(out_channels=2, kernel=3, stride=2),), head=Head(pool_to=9)), 16)
+
+
+# -- a look ------------------------------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def test_a_look_is_the_same_net_at_every_size() -> None:
+    arch = dataclasses.replace(SPACE.seeds["stn"], look=24)
+    small = awake(arch).eval()
+    assert small.state_dict().keys() == Localizer(dataclasses.replace(arch, look=None), 24).state_dict().keys()
+    for size in (24, 25, 96, 224):
+        large = Localizer(arch, size).eval()
+        large.load_state_dict(small.state_dict())
+        x_BCHW = torch.randn(2, 3, size, size)
+        assert torch.equal(large(x_BCHW), small(x_BCHW))
+
+
+@pytest.mark.parametrize("size", [(24, 24), (60, 60), (35, 100)])
+@torch.no_grad()
+def test_a_look_averages_the_image_whatever_its_sides(size: tuple[int, int]) -> None:
+    arch = dataclasses.replace(SPACE.seeds["stn"], look=24)
+    looking = awake(arch).eval()
+    plain = Localizer(dataclasses.replace(arch, look=None), 24).eval()
+    plain.load_state_dict(looking.state_dict())
+    x_BCHW = torch.randn(2, 3, *size)
+    rows, columns = ([slice(i * n // 24, -(-(i + 1) * n // 24)) for i in range(24)] for n in size)
+    seen = torch.stack(
+        [torch.stack([x_BCHW[:, :, r, c].mean(dim=(2, 3)) for c in columns], dim=2) for r in rows], dim=2
+    )
+    torch.testing.assert_close(looking(x_BCHW), plain(seen))
+
+
+def test_a_look_that_shrinks_a_map_away_is_refused() -> None:
+    with pytest.raises(ArchError, match="at look 8"):
+        Localizer(dataclasses.replace(SPACE.seeds["stn"], look=8), 64)
+
+
+# -- soft-argmax -------------------------------------------------------------------------------------------------------
+
+
+def test_soft_argmax_is_the_moments_of_the_softmax() -> None:
+    x_BCHW = 3 * torch.randn(2, 3, 4, 7)
+    found_BF = SoftArgmax()(x_BCHW)
+    assert found_BF.shape == (2, 12)
+    for b, c in itertools.product(range(2), range(3)):
+        weights = x_BCHW[b, c].double().exp() / x_BCHW[b, c].double().exp().sum()
+        cells = [(float(weights[i, j]), (2 * j + 1) / 7 - 1, (2 * i + 1) / 4 - 1) for i in range(4) for j in range(7)]
+        x, y = (sum(cell[0] * cell[k] for cell in cells) for k in (1, 2))
+        spread = sum(w * ((u - x) ** 2 + (v - y) ** 2) for w, u, v in cells)
+        expected = torch.tensor([x, y, spread, float(x_BCHW[b, c].mean())])
+        torch.testing.assert_close(found_BF[b, c::3], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_soft_argmax_is_exact_under_autocast_and_has_a_gradient_everywhere() -> None:
+    x_BCHW = torch.randn(2, 4, 9, 9, requires_grad=True)
+    exact_BF = SoftArgmax()(x_BCHW)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(SoftArgmax()(x_BCHW), exact_BF)
+    assert SoftArgmax()(x_BCHW.bfloat16()).dtype == torch.float32
+    exact_BF.sum().backward()
+    assert x_BCHW.grad is not None and (x_BCHW.grad != 0).all()
+    peak = torch.full((1, 1, 8, 8), -1e4)
+    peak[0, 0, 6, 1] = 1e4
+    assert torch.equal(SoftArgmax()(peak)[0, :3], torch.tensor([-0.625, 0.625, 0.0])), "no negative spread"
+
+
+@torch.no_grad()
+def test_a_shift_of_the_map_moves_x_and_y_alone() -> None:
+    blob = torch.zeros(1, 1, 16, 16)
+    blob[..., 4:7, 5:8] = 30.0
+    before, after = SoftArgmax()(blob)[0], SoftArgmax()(blob.roll((3, 2), dims=(2, 3)))[0]
+    torch.testing.assert_close(after - before, torch.tensor([2 * 2 / 16, 3 * 2 / 16, 0.0, 0.0]), atol=1e-6, rtol=0)

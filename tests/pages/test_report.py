@@ -93,7 +93,7 @@ def test_the_page_needs_nothing_else(page: Page) -> None:
 def test_the_numbers_are_those_of_the_run(run: Run, page: Page) -> None:
     best = run.pick("best")
     assert f"{best.candidate.name} reaches {best.accuracy:.1f} %" in page.text
-    assert f"n = 4 seed points and {NUM_TRIALS} searched architectures" in page.text
+    assert f"n = 5 seed points and {NUM_TRIALS} searched architectures" in page.text
     for entry in run.front:
         assert f"{entry.candidate.gflops:.5f}" in page.text and f"{entry.candidate.params:,}" in page.text
     assert [row[0] for row in page.rows] == [entry.candidate.name for entry in run.entries]

@@ -1,6 +1,7 @@
 """The facts of a report are those of its study, each counted a second way."""
 
 import dataclasses
+import io
 import itertools
 import json
 import shlex
@@ -12,10 +13,12 @@ import optuna
 import pandas as pd
 import pytest
 from report_runs import BUDGET_GFLOPS, NUM_TRIALS, make_references, make_run, make_settings
+from rich.console import Console
 from scipy import stats
 from tiny_spaces import SKIPS, with_warp
 
 from lstn_search.cli import main
+from lstn_search.cli.tables import front_table
 from lstn_search.nets.localizer import Localizer
 from lstn_search.pages.facts import theta
 from lstn_search.pages.facts.commands import commands_info
@@ -26,12 +29,15 @@ from lstn_search.pages.facts.ledger import ledger_info
 from lstn_search.pages.facts.marginals import explained_share, marginals_info
 from lstn_search.pages.facts.rows import COLUMNS, trial_rows
 from lstn_search.pages.facts.theta import reason_of_death, theta_info
-from lstn_search.pictures.architecture_plot import architecture_info, summary
+from lstn_search.pages.sections import standings_table
+from lstn_search.pictures.architecture_plot import architecture_info, draw_architecture, summary
+from lstn_search.pictures.palette import LIGHT, drawing
 from lstn_search.runs.folder import RunFolder
 from lstn_search.runs.run import Run
 from lstn_search.spec import pareto
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.blocks import block_layers
+from lstn_search.spec.cost import cost
 from lstn_search.spec.fields import described
 from lstn_search.spec.ladder import Ladder
 from lstn_search.spec.results import TrialResult, gap_closed
@@ -67,7 +73,7 @@ def told(run: Run) -> pd.DataFrame:
 def test_the_history_is_the_study(run: Run, history: History, told: pd.DataFrame) -> None:
     assert [(number, rung) for number, rung, _ in history.rungs] == list(zip(told.trial, told.rung, strict=True))
     kinds = pd.Series([proposal.kind for proposal in history.proposals]).value_counts()
-    assert (kinds["seed"], kinds["trial"]) == (4, NUM_TRIALS)
+    assert (kinds["seed"], kinds["trial"]) == (5, NUM_TRIALS)
     assert kinds["rejected"] == run.folder.manifest["counts"]["rejected"] > 0
     space = load_space("lstn")
     archs = {entry.candidate.number: entry.candidate.arch for entry in run.entries}
@@ -106,7 +112,7 @@ def test_the_headline_is_the_best_beside_lstn(run: Run, told: pd.DataFrame) -> N
 
 def test_the_headline_says_n_seed_hardware_and_seconds(run: Run, told: pd.DataFrame) -> None:
     info = headline_info(run)
-    assert f"n = 4 seed points and {NUM_TRIALS} searched architectures" in info.setting
+    assert f"n = 5 seed points and {NUM_TRIALS} searched architectures" in info.setting
     assert "seed 0" in info.setting and "12 min 34 s of wall time" in info.setting
     assert run.folder.manifest["hardware"]["processor"] in info.setting
     assert info.trained_seconds == pytest.approx(told.seconds.sum())
@@ -370,7 +376,48 @@ def test_a_residual_unit_is_drawn_with_its_sum() -> None:
 def test_an_architecture_in_a_line() -> None:
     assert summary(load_space("lstn").seeds["light"]) == "dw3 1-16p2 dw3 1-32 | pool 1"
     assert summary(load_space("lstn").seeds["stn"]) == "7-8p2 5-10p2 | flatten, 32"
+    assert summary(load_space("lstn").seeds["places"]) == "look 64 | 3/2-12 3/2-24 3-24 | soft-argmax, 32"
     assert summary(SKIPS) == "1-16 dw3+ 1-3+3 5/2-8p2 5-8g2+ | flatten, 32"
+
+
+def test_a_look_and_a_soft_argmax_are_drawn() -> None:
+    info = architecture_info(load_space("lstn").seeds["places"], 224, "places")
+    assert [(row.name, row.what) for row in info.layers if row.kind not in ("conv", "linear")] == [
+        ("look", "average the image"),
+        ("head.soft-argmax", "x, y, spread, mean"),
+    ]
+    assert [row.what for row in info.layers[1:3]] == ["3×3 stride 2, BN, ReLU"] * 2
+    with drawing(LIGHT):
+        assert len(draw_architecture(info, LIGHT).axes) == 1
+
+
+def test_what_is_another_network_at_the_size_of_the_trials_has_two_costs(run: Run) -> None:
+    info = headline_info(run)
+    rows = {row.name: row for row in (*info.front, *info.seeds, info.lstn) if row is not None}
+    assert rows["lstn"].gflops_as_trained == cost(lstn_arch(), 64).gflops == 0.001782512
+    assert rows["places"].gflops_as_trained is None
+    for entry in run.entries:
+        if (row := rows.get(entry.candidate.name)) is not None:
+            small = entry.candidate.arch.look is not None and entry.candidate.arch.look <= 64
+            assert (row.gflops_as_trained is None) == small
+    table = standings_table("All", info, [rows["lstn"], rows["places"]])
+    cells = [dict(zip([h for h, _ in table.headings], (c.text for c in line), strict=True)) for line in table.rows]
+    assert [(line["GFLOPs"], line["as trained"]) for line in cells] == [
+        ("0.02572", "0.00178"), ("0.00263", "same"), ("–", "–"), ("–", "–")]  # fmt: skip
+    assert table.caption == "All; as trained: GFLOPs at 64 px, where that is another network"
+    alone = standings_table("All", info, [rows["places"]])
+    assert alone.caption == "All" and "as trained" not in dict(alone.headings)
+
+
+def test_the_terminal_s_front_has_both_costs_in_80_columns(run: Run) -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(front_table(run))
+    lines = [line.rstrip() for line in console.export_text().splitlines()]
+    assert "as trained: GFLOPs at 64 px, where that is another network" in lines
+    assert sum(line.endswith("alive") for line in lines) >= len(run.front)
+    cells = {line.split()[0]: line.split()[1:3] for line in lines if line.strip()}
+    assert cells["lstn"] == ["0.02572", "0.00178"]
+    assert cells["places"] == ["0.00263", "same"]
 
 
 @pytest.mark.parametrize("warp", WARP_FAMILIES)

@@ -1,6 +1,7 @@
 """Exported files, against the modules they were exported from."""
 
 import ast
+import dataclasses
 import importlib.util
 import inspect
 import itertools
@@ -17,11 +18,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_spaces import RESIDUAL, SKIPS, with_warp
+from tiny_spaces import RESIDUAL, SKIPS, with_head, with_warp
 from torch import nn
 
 from lstn_search.errors import ArchError, RunError
-from lstn_search.nets.localizer import Localizer, Residual
+from lstn_search.nets.localizer import Localizer, Residual, SoftArgmax
 from lstn_search.nets.transformer import SpatialTransformer, warp
 from lstn_search.shipping import folder as export_folder
 from lstn_search.shipping.code import model_code
@@ -56,7 +57,14 @@ ODD_ARCHS = [  # what no seed point and no point of the space has
     SKIPS,
 ]
 WARPS = [with_warp(SPACE.seeds["light"], warp) for warp in WARP_FAMILIES]
-ARCHS = [(arch, 64) for arch in [*SPACE.seeds.values(), *random_archs(30, 64), *WARPS]]
+LOOKING = [  # at an image of 64 pixels: smaller, as it is, larger
+    dataclasses.replace(SPACE.seeds["lstn"], look=48),
+    SPACE.seeds["places"],
+    dataclasses.replace(with_head(SKIPS, pool_to="soft-argmax", hidden=0), look=96),
+    dataclasses.replace(SPACE.seeds["light"], look=33),
+]
+ARCHS = [(arch, 64) for arch in [*SPACE.seeds.values(), *random_archs(30, 64), *WARPS, *LOOKING]]
+ARCHS += [(with_head(SPACE.seeds["stn"], pool_to="soft-argmax"), 64)]
 ARCHS += [(arch, 96) for arch in ODD_ARCHS]
 RESIDUAL_ARCHS = [
     arch
@@ -144,6 +152,35 @@ def test_code_gives_what_the_module_gives(arch: Arch, image_size: int, tmp_path:
         assert (transformer.theta(x_BCHW) - theta_B23).abs().max() <= 1e-6
         assert (transformer(x_BCHW) - warped_BCHW).abs().max() <= 1e-6
     assert sum(p.numel() for p in transformer.parameters()) == cost(arch, image_size).params
+
+
+@pytest.mark.parametrize("arch", LOOKING)
+@torch.no_grad()
+def test_a_net_with_a_look_takes_any_image_as_the_module_does(arch: Arch, tmp_path: Path) -> None:
+    localizer = trained(arch, 64)
+    code = source(arch, 64)
+    (tmp_path / "model.py").write_text(code)
+    torch.save(localizer.state_dict(), tmp_path / "weights.pt")
+    transformer = load_file(tmp_path / "model.py").load()
+    for size in ((64, 64), (224, 224), (75, 131)):
+        x_BCHW = images(arch, *size)
+        warped_BCHW, theta_B23 = SpatialTransformer(localizer)(x_BCHW)
+        assert torch.equal(transformer.theta(x_BCHW), theta_B23)
+        assert torch.equal(transformer(x_BCHW), warped_BCHW)
+    side = arch.side(64)
+    plain = Localizer(dataclasses.replace(arch, look=None), side).eval()
+    plain.load_state_dict(torch.load(tmp_path / "weights.pt", weights_only=True))
+    x_BCHW = images(arch, side, side)
+    assert torch.equal(transformer.theta(x_BCHW), plain(x_BCHW)), "the same net without the averaging"
+    assert f"F.adaptive_avg_pool2d(images, {side})" in code and "F.interpolate" not in code
+    assert f"averaged to {side} x {side}" in " ".join((ast.get_docstring(ast.parse(code)) or "").split())
+
+
+def test_what_only_some_nets_need_is_in_their_files_alone() -> None:
+    stn, places = source(SPACE.seeds["stn"], 64), source(SPACE.seeds["places"], 64)
+    assert inspect.getsource(SoftArgmax) in places and "            SoftArgmax(),  # 96\n" in places
+    for code in (stn, source(SPACE.seeds["light"], 64)):
+        assert "SoftArgmax" not in code and "F.adaptive_avg_pool2d" not in code and "F.interpolate" in code
 
 
 @pytest.mark.parametrize("options", [[], ["--line-length", "120"], ["--config", str(ROOT / "pyproject.toml")]])
@@ -254,6 +291,17 @@ def test_a_net_with_residual_units_stands_alone(tmp_path: Path) -> None:
     assert proof.max_theta_difference <= 1e-6
 
 
+@pytest.mark.parametrize("arch", [LOOKING[0], SPACE.seeds["places"]], ids=["lstn", "places"])
+def test_a_net_with_a_look_stands_alone(arch: Arch, tmp_path: Path) -> None:
+    proof = write_model(tmp_path / "out", trained(arch, 64), title="looks", facts={}, **IMAGENET)
+    assert proof.max_theta_difference == proof.max_image_difference == 0
+    code = (tmp_path / "out" / "model.py").read_text()
+    wrong = code.replace("F.adaptive_avg_pool2d(images, ", "F.adaptive_max_pool2d(images, ")
+    (tmp_path / "out" / "model.py").write_text(wrong)
+    with pytest.raises(RuntimeError, match="is not the model it was exported from"):
+        prove(tmp_path / "out", trained(arch, 64))
+
+
 def test_export_leaves_the_localizer_alone_and_replaces_what_was_there(copied: Path) -> None:
     localizer = trained(SPACE.seeds["light"], 48).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     before = {name: tensor.clone() for name, tensor in localizer.state_dict().items()}
@@ -340,6 +388,16 @@ def test_torch_can_export_it(exported: Exported) -> None:
     program = torch.export.export(transformer, (x_BCHW,), dynamic_shapes=({0: torch.export.Dim("B")},))
     x_BCHW = x_BCHW[:2]
     torch.testing.assert_close(program.module()(x_BCHW), transformer(x_BCHW))
+
+
+@torch.no_grad()
+def test_torch_can_export_a_net_that_looks_and_reads_positions(tmp_path: Path) -> None:
+    localizer = trained(SPACE.seeds["places"], 64)
+    write_model(tmp_path, localizer, title="places", facts={}, **IMAGENET)
+    transformer = load_file(tmp_path / "model.py").load()
+    x_BCHW = images(localizer.arch, 224, 224)
+    program = torch.export.export(transformer, (x_BCHW,), dynamic_shapes=({0: torch.export.Dim("B")},))
+    torch.testing.assert_close(program.module()(x_BCHW[:2]), transformer(x_BCHW[:2]))
 
 
 def test_the_file_checks_itself_when_run(exported: Exported, tmp_path: Path) -> None:

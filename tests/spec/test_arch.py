@@ -6,10 +6,11 @@ import subprocess
 import sys
 
 import pytest
-from tiny_spaces import with_warp
+from tiny_spaces import with_head, with_warp
 
 from lstn_search.errors import ArchError
 from lstn_search.spec.arch import Arch, Head, Layer
+from lstn_search.spec.space import load_space
 from lstn_search.spec.warp_families import DEFAULT_WARP, WARP_FAMILIES
 
 SMALL = Arch(layers=(Layer(out_channels=8, kernel=7, max_pool=2), Layer(out_channels=10, kernel=5, max_pool=2)))
@@ -40,6 +41,16 @@ def test_digest_is_pinned() -> None:
     assert SMALL.digest == "ab2d1dff200c9a025d92931f91162a60b5d999e58802622f0331af0888047f79"
 
 
+def test_digests_of_the_seed_points_are_pinned() -> None:
+    assert {name: arch.digest[:16] for name, arch in load_space("lstn").seeds.items()} == {
+        "stn": "ab2d1dff200c9a02",
+        "vstn": "822f2ecb1ef28bf9",
+        "lstn": "eda7325fec123b04",
+        "light": "7efcc32fed1f94df",
+        "places": "8c4ed3adffddbd73",
+    }
+
+
 def test_fields_with_a_default_may_be_left_out() -> None:
     first, second = ({"out_channels": 8, "kernel": 7, "max_pool": 2}, {"out_channels": 10, "kernel": 5, "max_pool": 2})
     assert Arch.from_json(json.dumps({"layers": [first, second]})) == SMALL
@@ -58,6 +69,37 @@ def test_a_skip_is_written_only_where_there_is_one() -> None:
     assert ["skip" in layer for layer in arch.to_dict()["layers"]] == [False, True]
     assert Arch.from_json(arch.to_json()) == arch
     assert arch.digest != Arch(layers=(*SMALL.layers[:1], dataclasses.replace(unit, skip=0)), head=SMALL.head).digest
+
+
+def test_a_look_is_written_only_where_there_is_one() -> None:
+    arch = dataclasses.replace(SMALL, look=64)
+    assert Arch.from_json(arch.to_json()) == arch != SMALL
+    assert "look" not in SMALL.to_dict() and arch.to_dict()["look"] == 64
+    assert Arch.from_dict({**SMALL.to_dict(), "look": None}).digest == SMALL.digest != arch.digest
+
+
+def test_a_look_is_one_network_for_every_image_as_large() -> None:
+    arch = dataclasses.replace(SMALL, look=64)
+    assert [arch.side(size) for size in (48, 64, 65, 500)] == [48, 64, 64, 64]
+    assert arch.is_same_at(64, 224, 500) and not arch.is_same_at(48, 64)
+    assert SMALL.side(224) == 224 and SMALL.is_same_at(64, 64) and not SMALL.is_same_at(64, 224)
+
+
+@pytest.mark.parametrize("look", [0, 64.0, "image", True])
+def test_a_look_is_a_number_of_pixels(look: object) -> None:
+    with pytest.raises(ArchError, match="look must be"):
+        dataclasses.replace(SMALL, look=look)  # type: ignore[arg-type]
+
+
+def test_a_head_may_read_by_soft_argmax() -> None:
+    arch = with_head(SMALL, pool_to="soft-argmax")
+    assert arch.to_dict()["head"]["pool_to"] == "soft-argmax"
+    assert Arch.from_json(arch.to_json()) == arch != SMALL
+    with pytest.raises(ArchError, match="head pool_to 'softargmax' is unknown; did you mean 'soft-argmax'"):
+        Head(pool_to="softargmax")  # type: ignore[arg-type]
+    for pool_to in (0, 2.0, True):
+        with pytest.raises(ArchError, match="head pool_to must be"):
+            Head(pool_to=pool_to)  # type: ignore[arg-type]
 
 
 KEEPS = Layer(out_channels=3, kernel=3, padding=1)

@@ -2,22 +2,24 @@
 
 import collections
 import dataclasses
+import functools
 import itertools
 import json
+import math
 import random
 import timeit
 
 import pytest
 import thop
 import torch
-from tiny_spaces import RESIDUAL, SKIPS, with_warp
+from tiny_spaces import RESIDUAL, SKIPS, with_head, with_warp
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from lstn_search.errors import ArchError, SettingError
-from lstn_search.nets.localizer import Localizer, Residual
+from lstn_search.nets.localizer import Localizer, Residual, SoftArgmax
 from lstn_search.spec.arch import Arch, Head, Layer
-from lstn_search.spec.cost import cost, fits, transformer_cost
+from lstn_search.spec.cost import cost, fits, gflops_as_trained, head_costs, transformer_cost
 from lstn_search.spec.space import Space, load_space
 from lstn_search.spec.warp_families import WARP_FAMILIES
 
@@ -118,7 +120,21 @@ def uncounted(module: nn.Module, inputs: object, output: object) -> None:
     """A thop rule: MACs of convolutions and linear layers only."""
 
 
-NOT_MACS = {nn.BatchNorm2d: uncounted, nn.AdaptiveAvgPool2d: uncounted}
+def three_a_cell(module: nn.Module, inputs: tuple[torch.Tensor], output: torch.Tensor) -> None:
+    """A thop rule: one MAC each for x, y and x^2 + y^2."""
+    module.total_ops += 3 * math.prod(inputs[0].shape)  # type: ignore[operator]
+
+
+RULES = {nn.BatchNorm2d: uncounted, nn.AdaptiveAvgPool2d: uncounted, SoftArgmax: three_a_cell}
+
+
+@functools.cache
+def values_averaged(size: int, look: int) -> int:
+    """How many values torch adds up to average one channel of a square image to `look` pixels, from its gradient."""
+    row = torch.ones(1, size)
+    pool = functools.partial(nn.functional.adaptive_avg_pool1d, output_size=look)
+    one_row = int((torch.autograd.functional.jacobian(pool, row) != 0).sum())
+    return one_row * one_row
 
 
 def count_module(arch: Arch, image_size: int) -> tuple[int, int, int, int, list[tuple[int, ...]]]:
@@ -138,14 +154,25 @@ def count_module(arch: Arch, image_size: int) -> tuple[int, int, int, int, list[
             macs += conv_flop_count(list(inputs[0].shape), list(part.weight.shape), list(output.shape)) // 2
         elif isinstance(part, nn.Linear):
             macs += part.weight.numel() * len(output)
+        elif isinstance(part, SoftArgmax):
+            macs += 3 * inputs[0].numel()
+            beyond_macs += 3 * inputs[0].numel()
         beyond_macs += {nn.Conv2d: 1, nn.BatchNorm2d: 2, Residual: 1}.get(type(part), 0) * output.numel()
 
+    def look_at_the_look(part: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        nonlocal beyond_macs
+        if inputs[0].shape[-1] != image_size:
+            shapes.append(tuple(inputs[0].shape[1:]))
+            beyond_macs += arch.in_channels * values_averaged(image_size, inputs[0].shape[-1])
+
+    module.features.register_forward_pre_hook(look_at_the_look)
+    counted = (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.AdaptiveAvgPool2d, nn.Linear, Residual, SoftArgmax)
     for part in module.modules():
-        if isinstance(part, nn.Conv2d | nn.BatchNorm2d | nn.MaxPool2d | nn.AdaptiveAvgPool2d | nn.Linear | Residual):
+        if isinstance(part, counted):
             part.register_forward_hook(look)
     with torch.no_grad():
         x_BCHW = torch.zeros(1, arch.in_channels, image_size, image_size)
-        thop_macs, _ = thop.profile(module, (x_BCHW,), custom_ops=NOT_MACS, verbose=False)
+        thop_macs, _ = thop.profile(module, (x_BCHW,), custom_ops=RULES, verbose=False)
     params = sum(parameter.numel() for parameter in module.parameters())
     return params, int(thop_macs), macs, macs + beyond_macs, shapes
 
@@ -162,7 +189,10 @@ def random_archs(count: int, *, seed: int, space: Space = SPACE) -> list[tuple[A
 
 
 def test_1000_random_architectures_cost_what_their_modules_cost() -> None:
-    for arch, image_size in random_archs(1000, seed=0):
+    drawn = random_archs(1000, seed=0)
+    assert sum(arch.side(image_size) < image_size for arch, image_size in drawn) > 50
+    assert sum(arch.head.pool_to == "soft-argmax" for arch, _ in drawn) > 50
+    for arch, image_size in drawn:
         found = cost(arch, image_size)
         rows = [row.out_shape for row in found.layers]
         assert (found.params, found.macs, found.macs, found.flops, rows) == count_module(arch, image_size), arch
@@ -185,12 +215,13 @@ def test_seed_points_and_skips_cost_what_their_modules_cost(arch: Arch, warp: st
     found = cost(arch, 224)
     rows = [row.out_shape for row in found.layers]
     assert (found.params, found.macs, found.macs, found.flops, rows) == count_module(arch, 224)
-    assert torch_macs(arch, 224) == found.macs
+    assert torch_macs(arch, 224) == found.macs - sum(row.macs for row in found.layers if row.kind == "soft-argmax")
 
 
 def test_torch_sees_no_other_products_than_those_of_the_modules() -> None:
     for arch, image_size in random_archs(100, seed=2):
-        assert torch_macs(arch, image_size) == cost(arch, image_size).macs, arch
+        rows = [row for row in cost(arch, image_size).layers if row.kind != "soft-argmax"]
+        assert torch_macs(arch, image_size) == sum(row.macs for row in rows), arch
 
 
 def torch_macs(arch: Arch, image_size: int) -> int:
@@ -207,7 +238,8 @@ def test_what_does_not_fit_cannot_be_built_in_torch_either() -> None:
         if fits(arch, 24):
             continue
         refused += 1
-        channels, too_small = arch.in_channels, arch.head.pool_to or 1
+        channels, pool_to = arch.in_channels, arch.head.pool_to
+        too_small = pool_to if isinstance(pool_to, int) else 1
         x_BCHW = torch.empty(1, channels, 24, 24, device="meta")
         try:
             for layer in arch.layers:
@@ -233,7 +265,7 @@ def test_receptive_field_is_what_the_gradient_reaches(seed: int) -> None:
     rng = random.Random(seed)
     while True:  # a net whose padding does not cut the field of its middle output
         arch = SPACE.expand(SPACE.sample(rng))
-        if all(layer.padding == 0 for layer in arch.layers) and fits(arch, 96):
+        if all(layer.padding == 0 for layer in arch.layers) and arch.look in (None, 96) and fits(arch, 96):
             break
     features = Localizer(dataclasses.replace(arch, head=Head(hidden=0)), 96).eval().features
     for module in features.modules():
@@ -285,6 +317,19 @@ def test_a_map_that_vanishes_is_named(layers: list[Layer], head: Head, message: 
     assert fits(arch, 16)
 
 
+def test_a_look_too_small_is_named() -> None:
+    arch = Arch(layers=(Layer(out_channels=4, kernel=3, stride=4, max_pool=2),) * 2, look=32)
+    message = "layer 2: max-pool 2x2 .* 1x1 map below 1x1 at look 32; use a larger look, less"
+    with pytest.raises(ArchError, match=message):
+        cost(arch, 224)
+    with pytest.raises(ArchError, match="below 1x1 at image size 32; use a larger image, less"):
+        cost(arch, 32)
+    pooled = Arch(layers=(Layer(out_channels=4, kernel=3),), head=Head(pool_to=31), look=32)
+    with pytest.raises(ArchError, match="last map's 30x30 at look 32; take pool_to 30 or less, or a larger look"):
+        cost(pooled, 224)
+    assert fits(dataclasses.replace(arch, look=64), 224) and not fits(dataclasses.replace(arch, look=64), 32)
+
+
 @pytest.mark.parametrize("image_size", [0, -3, 2.5, True, "224"])
 def test_image_size_must_be_a_whole_number(image_size: int) -> None:
     with pytest.raises(SettingError, match="image size must be a whole number of at least 1"):
@@ -305,6 +350,44 @@ def test_lstn_takes_at_most_100_microseconds() -> None:
     arch = SPACE.seeds["lstn"]
     best_of_20 = min(timeit.repeat(lambda: cost(arch, 224), number=50, repeat=20)) / 50
     assert best_of_20 <= 100e-6
+
+
+# -- a look, and a soft-argmax -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SPACE.seeds)
+def test_a_look_costs_the_same_at_every_size_but_for_the_averaging(name: str) -> None:
+    arch = dataclasses.replace(SPACE.seeds[name], look=64)
+    at_64 = cost(arch, 64)
+    assert at_64 == cost(dataclasses.replace(arch, look=None), 64)
+    for size in (65, 100, 128, 224, 500):
+        first, *others = cost(arch, size).layers
+        windows = [math.ceil((i + 1) * size / 64) - math.floor(i * size / 64) for i in range(64)]
+        assert first.flops == 3 * sum(a * b for a, b in itertools.product(windows, repeat=2))
+        assert (first.name, first.kind, first.number, first.params, first.macs) == ("look", "avg-pool", 0, 0, 0)
+        assert (first.in_shape, first.out_shape) == ((3, size, size), (3, 64, 64))
+        assert tuple(others) == at_64.layers
+        assert cost(arch, size).feature_shape == at_64.feature_shape
+        assert cost(arch, size).head_params == at_64.head_params
+
+
+def test_the_cost_as_trained_is_of_another_network_only() -> None:
+    lstn, places = SPACE.seeds["lstn"], SPACE.seeds["places"]
+    assert gflops_as_trained(lstn, image_size=224, trial_size=64) == cost(lstn, 64).gflops == 0.001782512
+    assert gflops_as_trained(lstn, image_size=64, trial_size=64) is None
+    assert gflops_as_trained(places, image_size=224, trial_size=64) is None
+    assert gflops_as_trained(places, image_size=224, trial_size=32) == cost(places, 32).gflops
+
+
+def test_places_costs_what_its_parts_do() -> None:
+    """By hand: layers of 3 x 3 with bias and batch norm, on 32, 16 and 16 pixels; 24 maps; 96 numbers."""
+    layers = [(3, 12, 32), (12, 24, 16), (24, 24, 16)]
+    flops = sum((9 * a * b + b + 2 * b) * side * side for a, b, side in layers)
+    flops += 6 * 24 * 16 * 16 + 96 * 32 + 32 * 6
+    assert cost(SPACE.seeds["places"], 64).flops == flops == 2_436_288
+    assert cost(SPACE.seeds["places"], 224).flops == flops + 3 * 256 * 256
+    params = sum(9 * a * b + 3 * b for a, b, _ in layers) + 97 * 32 + 33 * 6
+    assert cost(SPACE.seeds["places"], 224).params == params == 11_582
 
 
 # -- grid generator and sampler ----------------------------------------------------------------------------------------
@@ -328,6 +411,49 @@ class Counted:
 
     def __add__(self, other: "Counted") -> "Counted":
         return Counted(self.value + other.value)
+
+    def exp(self) -> "Counted":
+        OPERATIONS["exponential"] += 1
+        return Counted(math.exp(self.value))
+
+
+def lone_sum(numbers: list[Counted]) -> Counted:
+    """A sum behind no product."""
+    OPERATIONS["sum"] += len(numbers)
+    return Counted(sum(number.value for number in numbers))
+
+
+def test_soft_argmax_costs_what_a_plain_one_does() -> None:
+    channels, height, width = 2, 5, 5
+    x_CHW = torch.randn(channels, height, width, generator=torch.Generator().manual_seed(0))
+    head = Head(pool_to="soft-argmax", hidden=0)
+    row = head_costs(head, (channels, height, width), image_size=5)[0]
+    assert (row.name, row.out_shape, row.params, row.jump) == ("head.soft-argmax", (4 * channels,), 0, 0)
+    found: list[list[float]] = [[], [], [], []]
+    OPERATIONS.clear()
+    for map_HW in x_CHW.tolist():
+        cells = [(Counted(map_HW[i][j]), (2 * j + 1) / width - 1, (2 * i + 1) / height - 1)
+                 for i, j in itertools.product(range(height), range(width))]  # fmt: skip
+        weights = [value.exp() for value, _, _ in cells]
+        total = lone_sum(weights).value
+        x, y, square = Counted(0.0), Counted(0.0), Counted(0.0)
+        for weight, (_, u, v) in zip(weights, cells, strict=True):
+            x, y, square = x + weight * Counted(u), y + weight * Counted(v), square + weight * Counted(u * u + v * v)
+        mean = lone_sum([value for value, _, _ in cells])
+        x_mean, y_mean = x.value / total, y.value / total  # once a channel, like what follows: not counted
+        for kind, value in zip(found, (x_mean, y_mean, square.value / total - x_mean**2 - y_mean**2,
+                                       mean.value / (height * width)), strict=True):  # fmt: skip
+            kind.append(value)
+    torch.testing.assert_close(SoftArgmax()(x_CHW[None])[0], torch.tensor(found).flatten())
+    assert row.macs == OPERATIONS["product"]
+    assert row.flops == OPERATIONS.total()
+
+
+def test_a_soft_argmax_sees_the_whole_map_and_hands_on_four_numbers_a_channel() -> None:
+    flat = cost(SPACE.seeds["lstn"], 224).layers
+    read = cost(with_head(SPACE.seeds["lstn"], pool_to="soft-argmax"), 224).layers
+    assert read[-3].receptive_field == read[-1].receptive_field == flat[-1].receptive_field
+    assert read[-2].in_shape == (40,)
 
 
 def test_transformer_cost_is_what_a_plain_transformer_does() -> None:

@@ -52,6 +52,7 @@ def test_every_kind_of_move_occurs() -> None:
         "norm",
         "pool_to",
         "hidden",
+        "look",
     }
     assert {"stem.stride", "unit1.stride"} in changed, "two strides exchanged"
     assert {child["units"] for child in children} == {4, 5}
@@ -63,6 +64,20 @@ def test_widths_move_to_their_neighbours() -> None:
     assert parent is not None
     widths = {moves.mutate(LSTN, parent, rng)["stem.width"] for _ in range(300)}
     assert widths == {6, 8, 12}
+
+
+def test_a_look_moves_to_its_neighbours() -> None:
+    rng, parent = random.Random(0), LSTN.encode(LSTN.seeds["places"])
+    assert parent is not None
+    assert {moves.mutate(LSTN, parent, rng)["look"] for _ in range(300)} == {48, 64, 96}
+    assert {moves.mutate(LSTN, {**parent, "look": "image"}, rng)["look"] for _ in range(300)} == {128, "image"}
+
+
+def test_a_head_moves_to_any_other_reading() -> None:
+    rng, parent = random.Random(0), LSTN.encode(LSTN.seeds["places"])
+    assert parent is not None
+    read = {moves.mutate(LSTN, parent, rng)["head.pool_to"] for _ in range(400)}
+    assert read == set(LSTN.values["head.pool_to"])
 
 
 def test_a_space_of_one_has_no_mutant() -> None:
@@ -106,6 +121,36 @@ def test_repair_takes_a_lighter_warp_where_nothing_else_is_cheap_enough() -> Non
         found = moves.repair(space, space.sample(rng), lambda arch: cost(arch, 32).gflops <= gflops, rng)
         assert found is not None
         assert found["head.warp"] == least["head.warp"]
+
+
+ONE_NET = {"norm": ["none"], "units": [0], "stem_kernel": [3], "stem_stride": [2], "stem_width": [4],
+           "stem_padded": [False], "tail_width": [0], "head_pool_to": [1], "head_hidden": [0]}  # fmt: skip
+
+
+@pytest.mark.parametrize("budget_look", [24, 40, 64])
+def test_repair_takes_the_largest_look_within_the_budget(budget_look: int) -> None:
+    space = tiny(**{**ONE_NET, "look": ["image", 64, 24, 40]})
+    start, rng = space.walk(lambda name, values: values[0]), random.Random(0)
+    limit = cost(space.expand({**start, "look": budget_look}), 224).gflops
+    found = moves.repair(space, start, lambda arch: cost(arch, 224).gflops <= limit, rng)
+    assert found is not None and found["look"] == budget_look
+
+
+def test_repair_takes_a_larger_look_when_the_map_vanishes() -> None:
+    space = tiny(**{**ONE_NET, "look": [8, "image", 24], "stem_kernel": [9]})
+    start = space.walk(lambda name, values: values[0])
+    assert not fits(space.expand(start), 224)
+    found = moves.repair(space, start, lambda arch: fits(arch, 224), random.Random(0))
+    assert found is not None and found["look"] == 24
+
+
+def test_repair_reads_the_map_more_cheaply() -> None:
+    space = tiny(**{**ONE_NET, "head_pool_to": ["soft-argmax", "flatten", 4], "head_hidden": [32]})
+    flat = space.walk(lambda name, values: "flatten" if "flatten" in values else values[0])
+    for limit, reading in (("soft-argmax", "soft-argmax"), (4, 4)):
+        most = cost(space.expand({**flat, "head.pool_to": limit}), 64).flops
+        found = moves.repair(space, flat, lambda arch, most=most: cost(arch, 64).flops <= most, random.Random(0))  # type: ignore[misc]
+        assert found is not None and found["head.pool_to"] == reading
 
 
 def test_repair_makes_room_when_the_map_vanishes() -> None:

@@ -10,6 +10,7 @@ import pytest
 from tiny_spaces import SPACES, every_choice, is_inside, with_warp
 
 from lstn_search.spec.arch import Arch, Head, Layer
+from lstn_search.spec.cost import cost, fits
 from lstn_search.spec.space import load_space
 from lstn_search.spec.warp_families import DEFAULT_WARP, WARP_FAMILIES
 
@@ -31,6 +32,42 @@ def test_encode_inverts_expand(name: str) -> None:
         assert found is not None
         assert space.expand(found) == arch
         assert is_inside(space, found)
+
+
+def test_random_choices_of_the_named_space_come_back() -> None:
+    rng = random.Random(5)
+    archs = [LSTN.expand(LSTN.sample(rng)) for _ in range(400)]
+    assert {arch.look for arch in archs} == {None, 32, 48, 64, 96, 128}
+    assert {arch.head.pool_to for arch in archs} == {None, "soft-argmax", 1, 2, 4}
+    for arch in archs:
+        found = LSTN.encode(arch)
+        assert found is not None and LSTN.expand(found) == arch and is_inside(LSTN, found)
+
+
+def test_the_paper_s_nets_look_at_the_image_as_it_is() -> None:
+    for name in ("stn", "lstn", "light"):
+        choices = LSTN.encode(LSTN.seeds[name])
+        assert choices is not None and choices["look"] == "image"
+    places = LSTN.encode(LSTN.seeds["places"])
+    assert places is not None and (places["look"], places["head.pool_to"]) == (64, "soft-argmax")
+
+
+@pytest.mark.parametrize("look", [None, 64, 80])
+def test_a_look_is_a_choice_only_where_the_space_lists_it(look: int | None) -> None:
+    arch = dataclasses.replace(LSTN.seeds["light"], look=look)
+    assert (LSTN.encode(arch) is not None) == (look != 80)
+    without = dataclasses.replace(LSTN, values={name: v for name, v in LSTN.values.items() if name != "look"})
+    choices = without.encode(arch)
+    assert (choices is not None) == (look is None)
+    assert choices is None or "look" not in choices
+    assert LSTN.count() == without.count() * len(LSTN.values["look"])
+
+
+def test_the_space_holds_nets_on_both_sides_of_the_usual_budget_at_a_look_of_64() -> None:
+    rng = random.Random(0)
+    archs = [LSTN.expand({**LSTN.sample(rng), "look": 64}) for _ in range(1000)]
+    above = [cost(arch, 224).gflops > 0.03 for arch in archs if fits(arch, 64)]
+    assert 5 < sum(above) < len(above) - 500
 
 
 def test_only_names_that_matter_occur() -> None:
@@ -65,7 +102,9 @@ def test_the_paper_s_unit_is_a_bottleneck() -> None:
     assert choices["tail.width"] == 10
 
 
-@pytest.mark.parametrize(("name", "inside"), [("stn", True), ("lstn", True), ("light", True), ("vstn", False)])
+@pytest.mark.parametrize(
+    ("name", "inside"), [("stn", True), ("lstn", True), ("light", True), ("places", True), ("vstn", False)]
+)
 def test_which_seeds_are_inside(name: str, inside: bool) -> None:
     choices = LSTN.encode(LSTN.seeds[name])
     assert (choices is not None) == inside

@@ -31,7 +31,7 @@ def test_every_named_space_loads_and_can_be_built(name: str) -> None:
 
 
 def test_the_mission_s_seed_points_are_there() -> None:
-    assert {"stn", "vstn", "lstn", "light"} <= set(LSTN.seeds)
+    assert list(LSTN.seeds) == ["stn", "vstn", "lstn", "light", "places"]
 
 
 def edited(edit: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
@@ -85,7 +85,12 @@ MISTAKES = [
     (put("stem.kind", ["bottleneck"]), "stem.kind[0]: 'bottleneck' is unknown; known: plain, separable"),
     (put("norm", ["conv-bn-act", "batch"]), "norm[1]: 'batch' is unknown; known: conv-act-bn, conv-bn-act, none"),
     (put("head.pool_to", ["flaten", 1]), "head.pool_to[0]: 'flaten' is unknown; did you mean 'flatten'?"),
-    (put("head.pool_to", [False]), "head.pool_to[0]: false is not 'flatten' or a whole number"),
+    (put("head.pool_to", [False]), "head.pool_to[0]: false is not 'flatten' or 'soft-argmax' or a whole number"),
+    (put("head.pool_to", ["soft-argmx"]), "head.pool_to[0]: 'soft-argmx' is unknown; did you mean 'soft-argmax'?"),
+    (put("look", ["imag", 64]), "look[0]: 'imag' is unknown; did you mean 'image'?"),
+    (put("look", [0]), "look[0]: 0 is out of range; use 1 to 4096"),
+    (put("look", 64), "look must be a list of values, got 64; write look = [64]"),
+    (put("seeds.stn.look", "image"), "seeds.stn: look must be a whole number, got 'image'"),
     (put("head.warp", ["affin"]), "head.warp[0]: 'affin' is unknown; did you mean 'affine'?"),
     (put("head.warp", "affine"), "head.warp must be a list of values, got 'affine'; write head.warp = ['affine']"),
     (drop("head"), "table [head] is missing; add it with the lists pool_to, hidden"),

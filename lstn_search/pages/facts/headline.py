@@ -5,6 +5,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from lstn_search.spec.arch import Arch
+from lstn_search.spec.cost import gflops_as_trained
 from lstn_search.spec.objectives import front_name
 from lstn_search.spec.results import DEAD, TrialResult
 from lstn_search.spec.space import load_space
@@ -28,7 +29,9 @@ class Standing:
     role: str
     """best, front, L-STN, seed point, control or oracle."""
     gflops: float | None = None
-    """At the deployment size; None for control and oracle, like the next."""
+    """At the deployment size; None for control and oracle, like the next but one."""
+    gflops_as_trained: float | None = None
+    """At the size of the trials; None where that is the same network."""
     params: int | None = None
     accuracy: float | None = None
     """Validation, under the view, at the highest rung."""
@@ -185,6 +188,9 @@ def _standing(run: "Run", entry: "Entry", role: str) -> Standing:
         name=entry.candidate.name,
         role=role,
         gflops=entry.candidate.gflops,
+        gflops_as_trained=gflops_as_trained(
+            entry.candidate.arch, image_size=run.task.image_size, trial_size=run.task.trial_size
+        ),
         params=entry.candidate.params,
         accuracy=result.accuracy,
         gap_closed=run.gap_closed(entry),

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from lstn_search.pages.facts.theta import reason_of_death
 from lstn_search.pictures.architecture_plot import summary
+from lstn_search.spec.cost import gflops_as_trained
 
 if TYPE_CHECKING:
     from lstn_search.runs.run import Run
@@ -16,6 +17,7 @@ COLUMNS: tuple[tuple[str, int | None, str], ...] = (
     ("role", None, "seed point, front or searched"),
     ("theta", None, "alive, inert, collapsed, frame reader or failed"),
     ("GFLOPs", 5, "at the deployment size"),
+    ("as trained", 5, "GFLOPs at the size of the trials, where that is another network"),
     ("params", 0, "of the localization net"),
     ("rung", 0, "the highest one measured"),
     ("epochs", 0, "joint epochs"),
@@ -29,7 +31,7 @@ COLUMNS: tuple[tuple[str, int | None, str], ...] = (
     ("scale", 2, "above 1 it zooms out"),
     ("det", 2, "mean determinant; negative: mirrored"),
     ("seconds", 0, "of training, all rungs"),
-    ("layers", None, "kernel/stride-width; dw depthwise, p2 max-pool; then the head"),
+    ("layers", None, "the look, if any; kernel/stride-width, dw depthwise, p2 max-pool; then the head"),
     ("note", None, "over budget; why it is dead or failed"),
 )
 """(heading, digits after the point or None for words, meaning)."""
@@ -38,6 +40,7 @@ COLUMNS: tuple[tuple[str, int | None, str], ...] = (
 def trial_rows(run: "Run") -> list[list[Any]]:
     """A row an architecture, in the order of `COLUMNS`, numbers rounded to what is shown; None where there is none."""
     on_front = {entry.candidate.number for entry in run.front}
+    sizes = {"image_size": run.task.image_size, "trial_size": run.task.trial_size}
     rows = []
     for entry in run.entries:
         candidate, result = entry.candidate, entry.result
@@ -49,6 +52,7 @@ def trial_rows(run: "Run") -> list[list[Any]]:
             "front" if candidate.number in on_front else "seed point" if candidate.is_seed else "searched",
             "alive" if entry.status == "ok" else entry.status,
             candidate.gflops,
+            gflops_as_trained(candidate.arch, **sizes),
             candidate.params,
             entry.rung if entry.rung >= 0 else None,
             result.epochs or 0,
