@@ -40,8 +40,7 @@ from lstn_search.spec.space import load_space
 from lstn_search.spec.task import Task
 from lstn_search.training.joint import JointTraining
 from lstn_search.training.prepared import prepare
-from lstn_search.training.recovery import RecoverTraining
-from lstn_search.training.trial import build_localizer
+from lstn_search.training.recovery import RecoverTraining, build_localizer
 from lstn_search.training.warm import Warm
 from lstn_search.training.workbench import Batch, Workbench
 

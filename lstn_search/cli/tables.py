@@ -57,7 +57,7 @@ def front_table(run: "Run", *, with_seeds: bool = True) -> Table:
     others = [entry for entry in run.entries if entry.candidate.is_seed and entry.results and entry not in front]
     others = sorted(others, key=lambda entry: entry.candidate.gflops) if with_seeds else []
     as_trained = not all(e.candidate.arch.is_same_at(task.image_size, task.trial_size) for e in (*front, *others))
-    caption = "control: no transformer; oracle: warp undone exactly; gap: between them"
+    caption = "control: no transformer, as many epochs or steps; oracle: warp undone exactly; gap: between them"
     caption += f"\nas trained: GFLOPs at {task.trial_size} px, where that is another network" * as_trained
     title = f"Pareto {front_name(run.folder.settings.objectives)} at {task.image_size} px"
     table = plain_table(title, caption, collapse_padding=True, padding=(0, 0 if as_trained else 1))

@@ -22,7 +22,7 @@ from lstn_search.runs.lock import HOLDER, LOCK, FolderLock
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.fields import ignored_by
 from lstn_search.spec.settings import SearchSettings
-from lstn_search.spec.task import Task
+from lstn_search.spec.task import RECIPE_VERSION, Task
 
 __all__ = [
     *("MANIFEST", "STUDY_FILE"),
@@ -74,7 +74,9 @@ class RunFolder:
                 folder._check_same(settings, resume=resume)
             else:
                 folder.manifest = {"id": uuid.uuid4().hex, "storage": public_storage}
-            folder.write_manifest(settings=settings.to_dict(), versions=versions(), hardware=hardware())
+            folder.write_manifest(
+                recipe=RECIPE_VERSION, settings=settings.to_dict(), versions=versions(), hardware=hardware()
+            )
         except BaseException:
             folder.release()
             raise
@@ -97,6 +99,11 @@ class RunFolder:
         if difference is not None:
             cure = "give the same settings to resume, or choose another --out"
             raise RunError(f"{self.path} was made with {difference}; {cure}")
+        if self.manifest.get("recipe", 1) != RECIPE_VERSION:
+            raise RunError(
+                f"{self.path} was trained by an earlier release, in another way, and can be reported and exported but "
+                "not gone on with; choose another --out"
+            )
         if not resume:
             raise RunError(
                 f"{self.path} already holds this run; add --resume to go on with it, or choose another --out"

@@ -51,6 +51,8 @@ class TrialResult:
     frozen_picture: float | None = None
     frozen_colour: float | None = None
     epochs: int | None = None
+    equal_epochs_top1: float | None = None
+    """Of a control: `val_top1` after as many epochs as the architectures; it may have trained on, for as many steps."""
     joint_seconds: float | None = None
     val_top1: float | None = None
     """Accuracy under the view after the joint stage: the objective of the search."""
@@ -95,8 +97,9 @@ def gap_closed(accuracy: float | None, control: float | None, oracle: float | No
 class References:
     """The two references every trial is quoted against, by rung; empty until they have been trained.
 
-    The control is the same training without a transformer; the oracle is the same training behind a transformer that
-    undoes the drawn warp exactly. Rung 0 is the frozen warm backbone (paper's protocol: the whole training).
+    The control is the same training without a transformer, for as many epochs or as many steps, whichever is better;
+    the oracle is the same training behind a transformer that undoes the drawn warp exactly. On the rungs of recover
+    both are the frozen warm backbone (paper's protocol: the whole training).
     """
 
     control: tuple[TrialResult, ...] = ()

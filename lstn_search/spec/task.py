@@ -22,6 +22,9 @@ DEFAULT_BACKBONE = "test_resnet"
 
 DEFAULT_TRIAL_SIZE = 64
 
+RECIPE_VERSION = 2
+"""Of how trials are trained: what another recipe made is not found again, and not gone on with."""
+
 # Why a kind does not depend on a setting.
 TIMED = {"precision": "a few steps of the classifier alone are timed, on any images"}
 ALONE = TIMED | {"warm": "the classifier is trained alone, on upright images, at a rate of its own"}
@@ -118,7 +121,7 @@ class Task:
         panel=TRAINING,
         minimum=1,
         elsewhere={"full": 4000},
-        ignored_by=NO_LOCALIZER,
+        ignored_by=ALONE,
     )
     recover_lr: float = setting(
         2e-3,
@@ -129,7 +132,7 @@ class Task:
         ignored_by=NO_LOCALIZER,
     )
     recover_loss: Literal["mse", "corner"] = setting(
-        "mse",
+        "corner",
         help="What the recover stage minimises: the mse of theta, or the mean distance of a frame corner.",
         panel=TRAINING,
         choices=("mse", "corner"),

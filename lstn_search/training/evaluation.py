@@ -11,7 +11,7 @@ from lstn_search.spec.results import TrialResult
 from lstn_search.spec.task import Task
 from lstn_search.training.memo import remembered
 from lstn_search.training.prepared import OnStage, Prepared
-from lstn_search.training.references import reference_key
+from lstn_search.training.references import better, fair_epochs, reference_key
 from lstn_search.training.trial import start_trial
 from lstn_search.training.workbench import Scores, Workbench
 
@@ -101,6 +101,12 @@ def evaluate_reference(prepared: Prepared, cache_dir: Path, *, oracle: bool, on_
         trial = start_trial(prepared, None, oracle=oracle, on_stage=on_stage)
         result = trial.run()
         test, test_clean = _test(prepared.bench, trial.model, undo=oracle)
+        if not oracle and prepared.warm is not None:
+            longer = trial.train_to(fair_epochs(prepared.bench, prepared.bench.task.epochs))
+            best = better(result, longer)
+            if best.epochs == longer.epochs:
+                test, test_clean = _test(prepared.bench, trial.model, undo=False)
+            result = best.with_recover_of(result)
         return Evaluation(name=name, params=None, gflops=None, result=result, test=test, test_clean=test_clean)
 
     key = reference_key(prepared.bench, prepared.warm, evaluation=name)

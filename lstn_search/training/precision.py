@@ -35,7 +35,7 @@ def choose_precision(bench: Workbench, backbone: nn.Module) -> bool:
     """
     if bench.device.type == "mps" or (bench.device.type == "cuda" and not torch.cuda.is_bf16_supported()):
         return False
-    x_BCHW, labels_B, _ = next(bench.train_batches("precision", 0, None))
+    x_BCHW, labels_B, *_ = next(bench.train_batches("precision", 0, None))
     kept = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
     seconds: dict[bool, float] = {}
     finite: dict[bool, bool] = {}

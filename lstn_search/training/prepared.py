@@ -10,6 +10,7 @@ from lstn_search.nets.backbones import build_backbone
 from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifier
 from lstn_search.spec.names import SCORED_FILLS
 from lstn_search.spec.task import Task
+from lstn_search.training.placing import complete_poses
 from lstn_search.training.warm import Warm, warm_backbone
 from lstn_search.training.workbench import Workbench
 
@@ -49,7 +50,7 @@ class Prepared:
 
 
 def prepare(task: Task, cache_dir: Path, on_stage: OnStage) -> Prepared:
-    """Decode the images and train the warm backbone, each only if the cache does not hold it.
+    """Decode the images, place those without a pose, and train the warm backbone: what the cache does not hold.
 
     A backbone nobody offers, or that cannot take images of the trial's size, is refused before images are decoded.
     Raises LstnError.
@@ -59,6 +60,8 @@ def prepare(task: Task, cache_dir: Path, on_stage: OnStage) -> Prepared:
     bench = Workbench(task, cache_dir=cache_dir, progress=False)
     if task.protocol == "paper":
         return Prepared(bench, None)
+
+    complete_poses(bench, cache_dir, on_stage)
 
     def on_epoch(done: int) -> None:
         on_stage(f"backbone {task.backbone}: epoch {min(done + 1, task.warm_epochs)}/{task.warm_epochs}")

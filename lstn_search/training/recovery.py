@@ -17,10 +17,12 @@ from torch import nn
 
 from lstn_search.nets.localizer import Localizer
 from lstn_search.nets.warps import corner_error_px
+from lstn_search.spec.arch import Arch
+from lstn_search.spec.seeding import seed_of
 from lstn_search.training.averaging import MovingAverage, warmup
 from lstn_search.training.workbench import Batch, Workbench
 
-__all__ = ["MILESTONES", "Diverged", "OnMilestone", "RecoverTraining", "Recovery", "alignment"]
+__all__ = ["MILESTONES", "Diverged", "OnMilestone", "RecoverTraining", "Recovery", "alignment", "build_localizer"]
 
 CHECK_EVERY = 50
 MILESTONES = (0.04, 0.1, 0.2, 0.5, 1.0)
@@ -44,6 +46,14 @@ class Recovery:
     """Mean squared error of theta against the exact inverse, over the validation images under the fixed view."""
     corner_error_px: float
     """The same error as the mean distance of the frame's corners, in pixels at the deployment size."""
+
+
+def build_localizer(bench: Workbench, arch: Arch) -> Localizer:
+    """A fresh localizer at the trial's image size, on the task's device; the same weights for equal seeds."""
+    torch.manual_seed(seed_of(bench.task.seed, "localizer"))
+    localizer = Localizer(arch, bench.task.trial_size)
+    bench.place(localizer)
+    return localizer
 
 
 class RecoverTraining:
@@ -141,16 +151,18 @@ def _batches_after(bench: Workbench, steps: int) -> Iterator[Batch]:
 def alignment(bench: Workbench, localizer: nn.Module) -> tuple[float, float]:
     """(MSE on theta, mean corner error in pixels at the deployment size) on the validation images with a known pose.
 
-    Where none has one, they are measured on the training images that do.
+    Where none has one, they are measured on the training images whose pose is known.
     """
     localizer.eval()
     squares, corners = [], []
     dataset = bench.dataset
-    val_I = dataset.val_I[dataset.posed_N[dataset.val_I]]
-    for x_BCHW, _, target_B23 in bench.eval_batches(val_I if len(val_I) else bench.posed_train_I, bench.frozen_view):
+    known_I = next(part_I[dataset.posed_N[part_I]] for part_I in (dataset.val_I, dataset.train_I)
+                   if dataset.posed_N[part_I].any())  # fmt: skip
+    for batch in bench.eval_batches(known_I, bench.frozen_view):
+        target_B23 = batch.target_B23
         assert target_B23 is not None
         with bench.autocast():
-            theta_B23 = localizer(x_BCHW)
+            theta_B23 = localizer(batch.x_BCHW)
         squares.append((theta_B23.float() - target_B23).square().flatten(1).mean(dim=1))
         corners.append(corner_error_px(theta_B23.float(), target_B23, bench.task.image_size))
     return torch.cat(squares).mean().item(), torch.cat(corners).mean().item()

@@ -18,17 +18,14 @@ import torch
 from torch import nn
 
 from lstn_search.errors import SettingError
-from lstn_search.nets.localizer import Localizer
 from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifier
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.results import Status, TrialResult
-from lstn_search.spec.seeding import seed_of
 from lstn_search.training.health import Verdict, examine, reads_frames
 from lstn_search.training.joint import Epoch, Joint, JointTraining
 from lstn_search.training.prepared import OnStage, Prepared
-from lstn_search.training.recovery import Diverged, RecoverTraining
+from lstn_search.training.recovery import Diverged, RecoverTraining, build_localizer
 from lstn_search.training.stopping import EarlyStopping
-from lstn_search.training.workbench import Workbench
 
 __all__ = ["PaperTrial", "RecoverTrial", "Trial", "start_trial"]
 
@@ -255,14 +252,6 @@ def start_trial(
     Raises ArchError when `arch` cannot be built at the trial's size.
     """
     return PROTOCOLS[prepared.bench.task.protocol](prepared, arch, oracle=oracle, on_stage=on_stage)
-
-
-def build_localizer(bench: Workbench, arch: Arch) -> Localizer:
-    """A fresh localizer at the trial's image size, on the task's device; the same weights for equal seeds."""
-    torch.manual_seed(seed_of(bench.task.seed, "localizer"))
-    localizer = Localizer(arch, bench.task.trial_size)
-    bench.place(localizer)
-    return localizer
 
 
 def joint_columns(joint: Joint) -> Measured:

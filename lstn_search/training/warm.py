@@ -20,15 +20,12 @@ from lstn_search.errors import CheckpointError, SettingError
 from lstn_search.nets.transformer import TransformedClassifier
 from lstn_search.nets.weights import load_weights, save_weights
 from lstn_search.spec.seeding import seed_of
+from lstn_search.spec.task import RECIPE_VERSION
 from lstn_search.training.memo import locked, writing_to
 from lstn_search.training.precision import settle_precision
 from lstn_search.training.workbench import Scores, Workbench
 
-__all__ = ["RECIPE_VERSION", "Warm", "load_warm", "warm_backbone", "warm_key"]
-
-RECIPE_VERSION = 2
-"""Part of every cache key; raise it when a change to training changes what comes out."""
-PEAK_LR = 3e-3
+__all__ = ["Warm", "load_warm", "warm_backbone", "warm_key"]
 
 _log = logging.getLogger(__name__)
 
@@ -113,10 +110,10 @@ def _train(bench: Workbench, on_epoch: Callable[[int], None] | None) -> Warm:
     for epoch in range(1, task.warm_epochs + 1):
         torch.manual_seed(seed_of(task.seed, "warm", "layers", epoch))
         backbone.train()
-        for x_BCHW, labels_B, _ in bench.train_batches("warm", epoch, None, cut_out=bench.is_posed):
+        for batch in bench.train_batches("warm", epoch, None, cut_out=bench.is_posed):
             with bench.autocast():
-                logits_BK = backbone(x_BCHW)
-            loss = F.cross_entropy(logits_BK.float(), labels_B)
+                logits_BK = backbone(batch.x_BCHW)
+            loss = F.cross_entropy(logits_BK.float(), batch.labels_B)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             optimizer.step()

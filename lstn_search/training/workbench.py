@@ -41,6 +41,8 @@ class Batch(NamedTuple):
     target_B23: torch.Tensor | None
     """What a perfect localizer says: undo the drawn warp and cut the object out by its pose. None: there is neither
     view nor pose; NaN: this image's pose is not known."""
+    drawn_B23: torch.Tensor | None
+    """The drawn warp alone; None without a view."""
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -79,8 +81,10 @@ class Workbench:
                 f"batch size {task.batch_size} is larger than the training set ({len(self.dataset.train_I)} images); "
                 "choose a smaller --batch-size"
             )
-        self.posed_train_I = self.dataset.train_I[self.dataset.posed_N[self.dataset.train_I]]
-        """Training images whose pose is known: all of them in upright data."""
+        is_posed_I = self.dataset.posed_N[self.dataset.train_I]
+        self.posed_train_I, self.unposed_train_I = self.dataset.train_I[is_posed_I], self.dataset.train_I[~is_posed_I]
+        """Training images whose pose is known, or was found by `add_poses`: all of them in upright data."""
+        self._pose_N23, self._added = self.dataset.pose_N23, ""
         if len(self.posed_train_I) < task.batch_size:
             raise SettingError(
                 f"{len(self.posed_train_I)} training images have a pose, fewer than a batch of {task.batch_size}; add "
@@ -95,7 +99,13 @@ class Workbench:
     @property
     def fingerprint(self) -> str:
         """Of images, split and poses: what a result depends on of the data."""
-        return ":".join(filter(None, (self.dataset.fingerprint, self.dataset.poses_fingerprint)))
+        return ":".join(filter(None, (self.dataset.fingerprint, self.dataset.poses_fingerprint, self._added)))
+
+    def add_poses(self, indices_I: torch.Tensor, pose_I23: torch.Tensor, name: str = "") -> None:
+        """Where the objects of these training images were found; `name` says how, and is part of the fingerprint."""
+        self._pose_N23, self._added = self.dataset.pose_N23.clone(), name
+        self._pose_N23[indices_I] = pose_I23
+        self.posed_train_I = self.dataset.train_I[self._pose_N23[self.dataset.train_I].isfinite().all(dim=(1, 2))]
 
     @property
     def batches_per_epoch(self) -> int:
@@ -123,13 +133,20 @@ class Workbench:
             batch = self._batch(order_I[first : first + size], drawn_B23, fills)
             yield batch._replace(x_BCHW=self.undo(batch)) if cut_out else batch
 
-    def eval_batches(self, indices_I: torch.Tensor, view: View | None, *, fill: str | None = None) -> Iterator[Batch]:
+    def eval_batches(
+        self, indices_I: torch.Tensor, view: View | None, *, fill: str | None = None, draw: int = 0
+    ) -> Iterator[Batch]:
         """These images in order; a view and what it shows outside are one fixed draw, the same for every task seed.
 
-        `fill` is what accuracy is quoted under, or another one to tell whether it matters.
+        `fill` is what accuracy is quoted under, or another one to tell whether it matters; `draw` is the number of
+        another draw of the view.
         """
         fill = fill or fill_for_scoring(self.task.fill)
-        drawn_N23 = view.draw(len(indices_I), seeded(self.task.split_seed, "evaluation view")) if view else None
+        drawn_N23 = (
+            view.draw(len(indices_I), seeded(self.task.split_seed, "evaluation view", *([draw] if draw else [])))
+            if view
+            else None
+        )
         partner_I = indices_I[torch.randperm(len(indices_I), generator=seeded(self.task.split_seed, "partners"))]
         of_fills = seeded(self.task.split_seed, "evaluation fills")
         for first in range(0, len(indices_I), EVAL_BATCH_SIZE):
@@ -155,7 +172,7 @@ class Workbench:
     ) -> Batch:
         x_BCHW = self._images(indices_B)
         labels_B = self._send(self.dataset.labels_N[indices_B])
-        target_B23 = self._send(self.dataset.pose_N23[indices_B]) if self.is_posed else None
+        target_B23 = self._send(self._pose_N23[indices_B]) if self.is_posed else None
         if drawn_B23 is not None:
             drawn_B23 = self._send(drawn_B23)
             partner_BCHW = None
@@ -166,7 +183,7 @@ class Workbench:
             x_BCHW = resample(x_BCHW, drawn_B23, Fills(fills.kinds, partner_BCHW, colour_BC[:, :, None, None]))
             back_B23 = invert(drawn_B23)
             target_B23 = back_B23 if target_B23 is None else compose(back_B23, target_B23)
-        return Batch(x_BCHW.contiguous(memory_format=torch.channels_last), labels_B, target_B23)
+        return Batch(x_BCHW.contiguous(memory_format=torch.channels_last), labels_B, target_B23, drawn_B23)
 
     def _images(self, indices_B: torch.Tensor) -> torch.Tensor:
         """B x C x H x W, normalised, as a view of channels last."""

@@ -58,7 +58,7 @@ class Records:
     """The trainings of a run's verification for one task; `read` them, or hold them `locked`."""
 
     def __init__(self, run_folder: Path, task: Task) -> None:
-        from lstn_search.training.warm import RECIPE_VERSION
+        from lstn_search.spec.task import RECIPE_VERSION
 
         self.path = run_folder / "verify"
         self._settings = task.key("verification", recipe=RECIPE_VERSION)

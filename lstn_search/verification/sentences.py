@@ -28,7 +28,8 @@ def _basis(verification: Verification) -> str:
     recover = "" if task["protocol"] == "paper" else f"{task['recover_steps']} recover steps and "
     least = "at least " if task["protocol"] == "paper" else ""
     schedule = f"{recover}{least}{task['epochs']} joint epochs"
-    basis = f"{_list('seed', seeds).capitalize()}, with {schedule} each; top-1 under {view}"
+    fair = "" if task["protocol"] == "paper" else "; the control trains on for as many steps where that is better"
+    basis = f"{_list('seed', seeds).capitalize()}, with {schedule} each{fair}; top-1 under {view}"
     if len(seeds) == 1:
         return f"{basis}. One seed gives no interval, so there is no verdict."
     return f"{basis}. Verdicts: paired differences on test, 95 % Student t intervals over {len(seeds)} seeds."

@@ -134,6 +134,7 @@ def test_data_may_have_moved(settings: SearchSettings, tmp_path: Path) -> None:
 
 
 def test_a_run_from_before_a_setting_goes_on_with_what_there_was(settings: SearchSettings, tmp_path: Path) -> None:
+    settings = dataclasses.replace(settings, task=dataclasses.replace(settings.task, recover_loss="mse"))
     make_folder(tmp_path, settings)
     manifest = json.loads((tmp_path / "manifest.json").read_text())
     del manifest["settings"]["task"]["recover_loss"]
@@ -142,6 +143,15 @@ def test_a_run_from_before_a_setting_goes_on_with_what_there_was(settings: Searc
     other = dataclasses.replace(settings, task=dataclasses.replace(settings.task, recover_loss="corner"))
     assert "was made with recover loss 'mse', not 'corner'" in refusal(tmp_path, other, resume=True)
     assert make_folder(tmp_path, settings, resume=True).settings == settings
+
+
+def test_a_run_of_an_earlier_recipe_is_read_and_not_gone_on_with(settings: SearchSettings, tmp_path: Path) -> None:
+    make_folder(tmp_path, settings)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    del manifest["recipe"]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    assert RunFolder.open(tmp_path).settings == settings
+    assert "was trained by an earlier release" in refusal(tmp_path, settings, resume=True)
 
 
 def test_other_people_s_files_are_left_alone(settings: SearchSettings, tmp_path: Path) -> None:

@@ -16,8 +16,7 @@ from lstn_search.nets.transformer import warp
 from lstn_search.training.averaging import DECAY
 from lstn_search.training.health import examine
 from lstn_search.training.joint import JointTraining
-from lstn_search.training.recovery import Diverged
-from lstn_search.training.trial import build_localizer
+from lstn_search.training.recovery import Diverged, build_localizer
 from lstn_search.training.warm import Warm
 from lstn_search.training.workbench import Workbench
 

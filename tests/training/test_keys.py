@@ -18,9 +18,9 @@ from lstn_search.runs.folder import RunFolder, _difference
 from lstn_search.runs.run import Run
 from lstn_search.spec.fields import described, ignored_by
 from lstn_search.spec.space import Space
-from lstn_search.spec.task import Kind, Task
+from lstn_search.spec.task import RECIPE_VERSION, Kind, Task
 from lstn_search.training.references import reference_key
-from lstn_search.training.warm import RECIPE_VERSION, Warm, warm_key
+from lstn_search.training.warm import Warm, warm_key
 from lstn_search.training.workbench import Workbench
 from lstn_search.verification.records import Records
 
@@ -88,9 +88,11 @@ def test_the_key_of_the_warm_classifier_is_part_of_that_of_a_reference(bench: Wo
     assert reference_key(longer, warm) != reference_key(bench, warm)
 
 
-def test_records_of_earlier_versions_are_found(task: Task, tmp_path: Path) -> None:
+def test_records_of_earlier_settings_are_found_and_those_of_an_earlier_recipe_are_not(
+    task: Task, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The settings that they were kept under, spelt out; what lay outside a picture was grey then."""
-    task = dataclasses.replace(task, fill="zeros")
+    task = dataclasses.replace(task, fill="zeros", recover_loss="mse")
     content = {
         name: getattr(task, name)
         for name in (
@@ -101,8 +103,10 @@ def test_records_of_earlier_versions_are_found(task: Task, tmp_path: Path) -> No
     }
     digest = hashlib.sha256(json.dumps(content | {"recipe": RECIPE_VERSION}, sort_keys=True).encode()).hexdigest()
     assert Records(tmp_path, task)._settings == digest
+    monkeypatch.setattr("lstn_search.spec.task.RECIPE_VERSION", RECIPE_VERSION - 1)
+    assert Records(tmp_path, task)._settings != digest
 
 
 def test_what_was_kept_before_a_setting_is_kept_at_the_value_that_it_had(task: Task) -> None:
-    assert "recover_loss" not in task.compared("verification")
+    assert "recover_loss" not in dataclasses.replace(task, recover_loss="mse").compared("verification")
     assert dataclasses.replace(task, recover_loss="corner").compared("verification")["recover_loss"] == "corner"

@@ -25,9 +25,9 @@ from lstn_search.spec.names import SCORED_FILLS
 from lstn_search.spec.results import TrialResult
 from lstn_search.spec.space import Space
 from lstn_search.training.prepared import Prepared
-from lstn_search.training.recovery import alignment
+from lstn_search.training.recovery import alignment, build_localizer
 from lstn_search.training.references import reference_key
-from lstn_search.training.trial import build_localizer, start_trial
+from lstn_search.training.trial import start_trial
 from lstn_search.training.warm import Warm, warm_backbone, warm_key
 from lstn_search.training.workbench import Workbench
 

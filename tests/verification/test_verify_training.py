@@ -22,7 +22,7 @@ from lstn_search.spec.ladder import Ladder
 from lstn_search.spec.space import Space
 from lstn_search.spec.task import Task
 from lstn_search.study.search import search
-from lstn_search.training.trial import build_localizer
+from lstn_search.training.recovery import build_localizer
 from lstn_search.training.workbench import Workbench
 from lstn_search.verification.plan import make_plan
 from lstn_search.verification.result import Verification

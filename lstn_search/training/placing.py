@@ -1,0 +1,84 @@
+"""Poses for the images that have none: a localizer that learned from the others places them.
+
+It recovers on the images whose pose is known, says where the objects of the rest are, learns from all of them, and goes
+round again while it gets better at the known poses of validation images (self-training). What it says of an image is
+the median over several drawn warps of it, each undone.
+
+Once a task, before anything else is trained: classifier, references and all architectures then share the same poses.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from lstn_search.nets.localizer import Localizer
+from lstn_search.nets.warps import compose
+from lstn_search.nets.weights import load_weights, save_weights
+from lstn_search.spec.space import load_space
+from lstn_search.spec.task import RECIPE_VERSION
+from lstn_search.training.memo import locked, writing_to
+from lstn_search.training.precision import settle_precision
+from lstn_search.training.recovery import RecoverTraining, alignment, build_localizer
+from lstn_search.training.workbench import Workbench
+
+__all__ = ["complete_poses"]
+
+MAX_ROUNDS = 4
+NUM_WARPS = 8
+"""Over which what is said of an image is the median."""
+
+
+def complete_poses(bench: Workbench, cache_dir: Path, on_stage: Callable[[str], None]) -> None:
+    """Give the workbench a pose for every training image, from the cache or found now.
+
+    Nothing is done where all are known. Raises DataError when the cache cannot be written.
+    """
+    missing_I = bench.unposed_train_I
+    if not len(missing_I):
+        return
+    settle_precision(bench, cache_dir)
+    task = bench.task
+    key = task.key(
+        "verification", placed=True, seed=task.seed, recipe=RECIPE_VERSION, device=bench.device.type,
+        fingerprint=bench.fingerprint, autocast=bench.use_autocast,
+    )  # fmt: skip
+    with locked(cache_dir / "poses", key) as stem:
+        file = stem.with_suffix(".pt")
+        if not file.exists():
+            pose_I23 = _place(bench, missing_I, on_stage)
+            with writing_to(file.parent):
+                save_weights(file, {"pose_I23": pose_I23})
+        bench.add_poses(missing_I, load_weights(file)["pose_I23"], key)
+
+
+def _place(bench: Workbench, missing_I: torch.Tensor, on_stage: Callable[[str], None]) -> torch.Tensor:
+    """The poses of these images (I x 2 x 3) by the localizer that is best at the known ones of validation images."""
+    arch = load_space("lstn").seeds["places"]
+    best_px, best_I23 = float("inf"), torch.empty(0)
+    for number in range(1, MAX_ROUNDS + 1):
+        on_stage(f"placing {len(missing_I):,} images without a pose: round {number}")
+        training = RecoverTraining(bench, build_localizer(bench, arch))
+        training.run_to(bench.task.recover_steps)
+        _, error_px = alignment(bench, training.evaluated)
+        if error_px >= best_px:
+            break
+        best_px, best_I23 = error_px, _say(bench, training.evaluated, missing_I)
+        bench.add_poses(missing_I, best_I23)
+    return best_I23
+
+
+@torch.no_grad()
+def _say(bench: Workbench, localizer: Localizer, indices_I: torch.Tensor) -> torch.Tensor:
+    """Where a localizer finds the objects: the median over the images as they are and drawn warps of them."""
+    localizer.eval()
+    said = []
+    for number in range(NUM_WARPS):
+        view = bench.recover_view if number else None
+        thetas = []
+        for batch in bench.eval_batches(indices_I, view, draw=number):
+            with bench.autocast():
+                theta_B23 = localizer(batch.x_BCHW).float()
+            thetas.append(theta_B23 if batch.drawn_B23 is None else compose(batch.drawn_B23, theta_B23))
+        said.append(torch.cat(thetas))
+    return torch.stack(said).median(dim=0).values.cpu()
