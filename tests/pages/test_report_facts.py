@@ -34,6 +34,7 @@ from lstn_search.pictures.architecture_plot import architecture_info, draw_archi
 from lstn_search.pictures.palette import LIGHT, drawing
 from lstn_search.runs.folder import RunFolder
 from lstn_search.runs.run import Run
+from lstn_search.shipping.export import model_facts
 from lstn_search.spec import pareto
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.blocks import block_layers
@@ -407,6 +408,12 @@ def test_what_is_another_network_at_the_size_of_the_trials_has_two_costs(run: Ru
     assert table.caption == "All; as trained: GFLOPs at 64 px, where that is another network"
     alone = standings_table("All", info, [rows["places"]])
     assert alone.caption == "All" and "as trained" not in dict(alone.headings)
+
+
+def test_an_exported_file_says_whether_its_net_is_the_one_that_was_costed(run: Run) -> None:
+    assert model_facts(run, run.find("places"))["GFLOPs at 224 px"] == "0.002633"
+    lstn = model_facts(run, run.find("lstn"))
+    assert lstn["GFLOPs if built for 224 px"] == "0.025721" and "GFLOPs at 224 px" not in lstn
 
 
 def test_the_terminal_s_front_has_both_costs_in_80_columns(run: Run) -> None:
