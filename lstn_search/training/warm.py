@@ -27,6 +27,8 @@ from lstn_search.training.workbench import Scores, Workbench
 
 __all__ = ["Warm", "load_warm", "warm_backbone", "warm_key"]
 
+PEAK_LR = 3e-3
+
 _log = logging.getLogger(__name__)
 
 
