@@ -19,13 +19,15 @@ from small_training import ARCH, recover, run_trial, small_task
 from torch import nn
 
 from lstn_search.nets.transformer import TransformedClassifier
+from lstn_search.nets.warps import corner_error_px
 from lstn_search.runs.entries import Entry, make_candidate
 from lstn_search.runs.run import Run
 from lstn_search.spec.names import SCORED_FILLS
 from lstn_search.spec.results import TrialResult
 from lstn_search.spec.space import Space
+from lstn_search.training.placing import complete_poses
 from lstn_search.training.prepared import Prepared
-from lstn_search.training.recovery import alignment, build_localizer
+from lstn_search.training.recovery import RecoverTraining, alignment, build_localizer
 from lstn_search.training.references import reference_key
 from lstn_search.training.trial import start_trial
 from lstn_search.training.warm import Warm, warm_backbone, warm_key
@@ -159,6 +161,33 @@ def test_an_image_without_a_pose_is_never_recovered(
     assert len(bench.posed_train_I) == NUM["train"] * 6 // 2 < len(bench.dataset.train_I)
     assert next(bench.train_batches("joint", 1, None)).x_BCHW.isfinite().all()  # joint training uses all of them
     assert set(bench.dataset.train_I.tolist()) - seen
+
+
+def test_images_without_a_pose_are_placed_by_what_was_learned_from_the_others(
+    make_posed: Make, posed: Workbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The poses that were left out are known here: what is found is nearer to them than what is always said of all."""
+    bench, again = (make_posed(pose_share=0.5) for _ in range(2))
+    before = bench.fingerprint
+    missing_I, known_I = bench.unposed_train_I, bench.posed_train_I
+    complete_poses(bench, tmp_path, lambda stage: None)
+    assert len(bench.posed_train_I) == len(bench.dataset.train_I)
+    assert bench.fingerprint != before  # classifier and references start anew
+    (batch,) = bench.eval_batches(missing_I, None)
+    truth_I23, known_I23 = posed.dataset.pose_N23[missing_I], posed.dataset.pose_N23[known_I]
+    assert batch.target_B23 is not None
+    found_px = corner_error_px(batch.target_B23, truth_I23, SCENE_PX).mean()
+    mean_px = corner_error_px(known_I23.mean(dim=0).expand_as(truth_I23), truth_I23, SCENE_PX).mean()
+    assert found_px < mean_px / 2
+    (kept,) = bench.eval_batches(known_I, None)
+    assert kept.target_B23 is not None and torch.equal(kept.target_B23, known_I23)
+
+    monkeypatch.setattr(RecoverTraining, "run_to", lambda *args: pytest.fail("trained again"))
+    complete_poses(again, tmp_path, lambda stage: None)
+    assert again.fingerprint == bench.fingerprint
+    (once_more,) = again.eval_batches(missing_I, None)
+    assert once_more.target_B23 is not None and torch.equal(once_more.target_B23, batch.target_B23)
+    complete_poses(posed, tmp_path, lambda stage: None)  # there is nothing to find
 
 
 def test_what_is_kept_is_found_by_the_poses_and_not_by_their_file(
