@@ -1,14 +1,20 @@
 """Jobs of a search without training, whose workers die or hang when the environment says so.
 
-Imported by name in workers, so it imports little. Checkpoints are real files of made-up weights.
+Imported by name in workers, so it imports little, and no torch. Checkpoints are real files, whole or not there, of
+made-up weights.
 """
 
+import io
 import os
 import random
 import signal
 import time
+import zipfile
 from collections.abc import Callable
+from pathlib import Path
 
+from lstn_search.atomic import write_atomically
+from lstn_search.errors import RunError
 from lstn_search.jobs.base import Ended, Job, WorkerSetup
 from lstn_search.runs.folder import checkpoint_file
 from lstn_search.spec.results import TrialResult
@@ -45,10 +51,7 @@ def run_job(setup: WorkerSetup, job: Job, say: Callable[[str], None]) -> Ended:
     if job.arch is None:
         rungs = [_result(top1, num) for top1, num in zip((20.0, 40.0, 45.0, 50.0), epochs, strict=False)]
         return Ended(job=job, facts={"rungs": [result.to_dict() for result in rungs]})
-    from lstn_search.runs.checkpoints import save_checkpoint
-
-    weights = random.Random(job.arch.digest).randbytes(100_000)
-    save_checkpoint(checkpoint_file(setup.folder, job.arch, job.rung), {"made up": weights})
+    _save(checkpoint_file(setup.folder, job.arch, job.rung), random.Random(job.arch.digest).randbytes(100_000))
     return Ended(job=job, result=_result(50 + random.Random(job.arch.digest).uniform(-5, 5), epochs[job.rung]))
 
 
@@ -56,3 +59,14 @@ def _result(top1: float, epochs: int) -> TrialResult:
     if epochs == 0:
         return TrialResult(status="ok", corner_error_px=9 - top1 / 10, frozen_top1=top1, seconds=1.0)
     return TrialResult(status="ok", val_top1=top1 + epochs, epochs=epochs, seconds=1.0)
+
+
+def _save(file: Path, weights: bytes) -> None:
+    """As `save_checkpoint` does it; torch's files are archives, too."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("made up", weights)
+    try:
+        write_atomically(file, buffer.getvalue())
+    except OSError as error:
+        raise RunError(f"{file} cannot be written ({error.strerror}); make room") from None

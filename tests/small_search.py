@@ -30,6 +30,7 @@ __all__ = [
     "InlineEngine",
     "make_folder",
     "make_settings",
+    "options_of",
     "play",
     "pretend",
     "write_space",
@@ -117,6 +118,18 @@ def make_folder(path: Path, settings: SearchSettings, *, resume: bool = False) -
     folder = RunFolder.create(path, settings, resume=resume)
     folder.release()
     return folder
+
+
+def options_of(task: Task, out: Path) -> list[str]:
+    """`search` and its options for the session's real search in another folder, with one worker; not its space."""
+    return [
+        *("search", "--dataset", task.dataset, "--budget-gflops", str(BUDGET_GFLOPS), "--backbone", task.backbone),
+        *("--image-size", str(task.image_size), "--trial-size", str(task.trial_size)),
+        *("--recover-steps", str(task.recover_steps), "--epochs", str(task.epochs)),
+        *("--warm-epochs", str(task.warm_epochs), "--batch-size", str(task.batch_size)),
+        *("--view-strength", str(task.view_strength), "--precision", "fp32", "--device", "cpu"),
+        *("--ladder", ",".join(map(str, LADDER.epochs)), "--out", str(out), "--workers", "1"),
+    ]
 
 
 def pretend(arch: Arch) -> TrialResult:

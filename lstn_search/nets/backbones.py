@@ -28,6 +28,10 @@ PAPER_EFFICIENTNETS = tuple(f"paper_efficientnet_b{phi}" for phi in range(6))
 CURE_SIZES_PX = (32, 64, 75, 96, 112, 128, 160, 192, 224, 256, 299, 384, 448, 512)
 """The sizes tried, in this order, to tell a user which one would have worked."""
 
+_fitting: set[tuple[str, int, int]] = set()
+"""Names, numbers of classes and image sizes whose shapes went through in this process: a search builds one of them for
+every trial."""
+
 
 def build_backbone(name: str, *, num_classes: int, image_size: int) -> nn.Module:
     """Build the classifier `name` with fresh weights from the global generator: (B, 3, S, S) -> (B, num_classes).
@@ -46,10 +50,11 @@ def build_backbone(name: str, *, num_classes: int, image_size: int) -> nn.Module
     except Exception as error:  # a library's own check: an image size its patches or windows do not divide, a bad tag
         raise BackboneError(f"backbone {name!r} cannot be built at {image_size} px ({_reason(error)}); "
                             f"{_cure(library, plain_name, num_classes, image_size)}") from error  # fmt: skip
-    failure = _dry_forward(model, num_classes, image_size)
+    failure = None if (name, num_classes, image_size) in _fitting else _dry_forward(model, num_classes, image_size)
     if failure is not None:
         raise BackboneError(f"backbone {name!r} cannot take {image_size} px images ({failure}); "
                             f"{_cure(library, plain_name, num_classes, image_size, model)}")  # fmt: skip
+    _fitting.add((name, num_classes, image_size))
     return model
 
 

@@ -10,7 +10,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import scipy.stats  # type: ignore[import-untyped]
 
 __all__ = ["CONFIDENCE", "Interval", "bootstrap_interval", "least_sd", "one_standard_error", "paired", "t_interval"]
 
@@ -43,12 +42,14 @@ class Interval:
 
 def t_interval(values: Sequence[float], *, least_sd: float = 0.0) -> Interval:
     """Mean and 95 % Student t interval of at least one value; the standard deviation is at least `least_sd`."""
+    from scipy.stats import t as student  # type: ignore[import-untyped]  # takes a second
+
     num = len(values)
     mean = math.fsum(values) / num
     if num == 1:
         return Interval(mean=mean, low=None, high=None, se=None)
     se = max(float(np.std(values, ddof=1)), least_sd) / math.sqrt(num)
-    half = float(scipy.stats.t.ppf((1 + CONFIDENCE) / 2, num - 1)) * se
+    half = float(student.ppf((1 + CONFIDENCE) / 2, num - 1)) * se
     return Interval(mean=mean, low=mean - half, high=mean + half, se=se)
 
 

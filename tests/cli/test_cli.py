@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from image_trees import class_tree
-from small_search import BUDGET_GFLOPS, write_space
+from small_search import options_of, write_space
 
 from lstn_search.cli import main
 from lstn_search.runs.folder import checkpoint_file
@@ -191,17 +191,6 @@ def test_an_unknown_backbone_is_refused_with_suggestions_before_images_are_decod
 # -- run folders -------------------------------------------------------------------------------------------------------
 
 
-def of_the_small_run(run: Run, out: Path) -> list[str]:
-    task = run.folder.settings.task
-    return [
-        *search("--image-size", "48", "--trial-size", "24", dataset=task.dataset, budget=str(BUDGET_GFLOPS)),
-        *("--recover-steps", "60", "--epochs", "2", "--warm-epochs", "8", "--batch-size", "40", "--device", "cpu"),
-        *("--view-strength", "1.3"),
-        *("--precision", "fp32"),
-        *("--backbone", task.backbone, "--ladder", "1,2", "--out", str(out), "--workers", "1"),
-    ]
-
-
 @pytest.fixture
 def copied(small_run: Run, tmp_path: Path) -> Path:
     return shutil.copytree(small_run.folder.path, tmp_path / "run")
@@ -211,12 +200,13 @@ def test_a_run_is_neither_overwritten_nor_mixed_up(
     refusal: Refusal, small_run: Run, small_space: object, copied: Path, tmp_path: Path
 ) -> None:
     before = {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()}
-    same = [*of_the_small_run(small_run, copied), "--space", str(write_space(tmp_path))]
+    other = options_of(small_run.folder.settings.task, copied)
+    same = [*other, "--space", str(write_space(tmp_path))]
     assert refusal(*same) == f"{copied} already holds this run; add --resume to go on with it, or choose another --out"
     for resume in ([], ["--resume"]):
         line = refusal(*same, *resume, "--batch-size", "20")
         assert f"{copied} was made with batch size 40, not 20; give the same settings to resume" in line
-        assert "was made with space name 'small', not 'lstn'" in refusal(*of_the_small_run(small_run, copied), *resume)
+        assert "was made with space name 'small', not 'lstn'" in refusal(*other, *resume)
     assert {path: path.read_bytes() for path in copied.rglob("*") if path.is_file()} == before
 
 
@@ -302,7 +292,7 @@ def test_damaged_images_are_named_and_counted_and_lines_are_never_cut(
     damaged = next((images / "train").rglob("*.png"))
     damaged.write_bytes(damaged.read_bytes()[:100])
     out = tmp_path / "run"
-    command = of_the_small_run(small_run, out)
+    command = options_of(small_run.folder.settings.task, out)
     command[command.index("--dataset") + 1] = f"folder:{images}"
     command += ["--warm-epochs", "1", "--recover-steps", "5", "--ladder", "1", "--trials", "1"]
     command += ["--space", str(write_space(tmp_path))]

@@ -13,6 +13,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -22,7 +23,17 @@ import chaos
 import chaos_jobs
 import pytest
 import sqlalchemy
-from small_search import make_folder, make_settings, play, write_space
+from small_search import (
+    LADDER,
+    NUM_SEEDS,
+    NUM_TRIALS,
+    InlineEngine,
+    make_folder,
+    make_settings,
+    options_of,
+    play,
+    write_space,
+)
 from small_training import ARCH, same_numbers
 
 from lstn_search.errors import RunError
@@ -33,7 +44,7 @@ from lstn_search.runs.folder import checkpoint_file
 from lstn_search.runs.run import Run, open_run
 from lstn_search.spec.ladder import Ladder
 from lstn_search.spec.results import TrialResult
-from lstn_search.spec.space import load_space
+from lstn_search.spec.space import Space, load_space
 from lstn_search.spec.task import Task
 from lstn_search.study.search import search
 from lstn_search.study.study import Study
@@ -44,7 +55,6 @@ from lstn_search.training.workbench import Workbench
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
 
 TRIALS = 3
-LADDER = Ladder(epochs=(1, 2))
 MADE_UP = chaos.ROOT / "tests" / "chaos_search.py"
 
 
@@ -63,24 +73,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def scene(folder: Path) -> chaos.Scene:
-    """A search with one worker, and real training."""
-    return chaos.Scene(folder=folder, workers=1, trials=TRIALS)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(scene: chaos.Scene) -> Path:
-    """The folder of a search that nobody killed."""
-    out = scene.folder / "undisturbed one"
-    victim = scene.start(out)
-    assert victim.ended_within(None), victim.output
-    assert victim.process.returncode == 0, victim.output
-    return out
-
-
-@pytest.fixture(scope="module")
 def pretence(folder: Path) -> chaos.Scene:
-    """The same with made-up training."""
+    """A search with one worker, and made-up training."""
     return chaos.Scene(folder=folder, workers=1, trials=TRIALS, program=MADE_UP)
 
 
@@ -122,24 +116,41 @@ def test_nothing_is_lost_when_drivers_and_workers_are_killed_at_random_instants(
     assert tally.incidents == []
 
 
-def test_a_search_that_was_killed_ends_as_one_that_was_not(scene: chaos.Scene, undisturbed: Path) -> None:
-    """With one worker, digit for digit."""
-    out = scene.folder / "killed"
-    for num_rungs in (0, 4):
-        victim = scene.start(out)
+def test_a_search_that_was_killed_ends_as_one_that_was_not(
+    small_run: Run, small_space: Space, small_cache: Path, tmp_path: Path
+) -> None:
+    """With real training and one worker, digit for digit: killed at once, Ctrl-C later, and killed once more."""
+    settings, out = small_run.folder.settings, tmp_path / "killed"
+    options = [*options_of(settings.task, out), "--space", str(write_space(tmp_path)), "--trials", str(NUM_TRIALS)]
+    command = [sys.executable, "cli.py", *options, "--cache-dir", str(small_cache), "--resume"]
+    results: chaos.Results = {}
+    printed: Counter[str] = Counter()
+    tally = chaos.Tally()
+    for how, num_rungs in ((signal.SIGKILL, 0), (signal.SIGINT, NUM_SEEDS + 1), (signal.SIGKILL, 3)):
+        victim = chaos.Victim(command, tmp_path / "log")
         while not (out / "manifest.json").exists():
             time.sleep(0.01)
         victim.wait_for_rungs(num_rungs)
-        victim.kill()
+        victim.process.send_signal(how)
+        assert victim.ended_within(None)
+        assert victim.process.returncode == (130 if how == signal.SIGINT else -how), victim.output
         assert victim.orphans() == {}
-    finish(scene, out)
-    names = {row["name"] for row in table(undisturbed)}
-    assert names > set(chaos.SEED_POINTS) and len(names) == len(chaos.SEED_POINTS) + TRIALS
-    assert {row["rung"] for row in table(undisturbed)} == {"0", "1", "2"}
-    assert table(out) == table(undisturbed)
-    assert [entry.candidate.name for entry in open_run(out).front] == [
-        entry.candidate.name for entry in open_run(undisturbed).front
-    ]
+        printed += Counter(victim.finished_rungs)
+        results = chaos.inspect(out, results, printed, tally)
+        assert not any(word in victim.output for word in ("Traceback", "warning:", "error:"))
+        if how == signal.SIGINT:
+            assert (
+                f"interrupted; what was trained is in {out}. To go on: the same command with --resume" in victim.output
+            )
+            assert "Pareto front at 48 px" in victim.output
+            assert {"trials.csv", "pareto.csv", "pareto.json", "pareto.png", "best"} <= {f.name for f in out.iterdir()}
+    assert NUM_SEEDS + 1 < len(results) < len(table(small_run.folder.path))
+    run = search(small_space, settings, out, InlineEngine.make(small_cache), trials=NUM_TRIALS, resume=True)
+    chaos.inspect(out, results, printed, tally)
+    assert tally.incidents == []
+    assert {row["rung"] for row in table(out)} == {"0", "1", "2"}
+    assert table(out) == table(small_run.folder.path)
+    assert [entry.candidate for entry in run.front] == [entry.candidate for entry in small_run.front]
 
 
 @pytest.mark.parametrize("seconds", [0.05, 1.0])
@@ -204,10 +215,9 @@ def test_a_full_disk_is_one_line_and_the_search_goes_on_when_there_is_room(
 
 
 @pytest.mark.parametrize("when", ["the journal is half written", "the study is half written"])
-def test_a_write_that_was_cut_is_undone(undisturbed: Path, tmp_path: Path, when: str) -> None:
+def test_a_write_that_was_cut_is_undone(small_run: Run, tmp_path: Path, when: str) -> None:
     """What lies on the disk in the middle of SQLite's transaction, before and after it has touched the study."""
-    out = tmp_path / "run"
-    shutil.copytree(undisturbed, out)
+    undisturbed, out = (shutil.copytree(small_run.folder.path, tmp_path / name) for name in ("undisturbed", "run"))
     with contextlib.closing(sqlite3.connect(undisturbed / "study.db", isolation_level=None)) as database:
         database.execute("PRAGMA cache_size = 1")  # else it would write to the study at the end only
         database.execute("BEGIN IMMEDIATE")
@@ -222,14 +232,14 @@ def test_a_write_that_was_cut_is_undone(undisturbed: Path, tmp_path: Path, when:
     assert open_run(out).entries == open_run(undisturbed).entries
 
 
-def test_a_search_that_was_killed_as_it_began_its_study_has_trained_nothing(undisturbed: Path, tmp_path: Path) -> None:
-    shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
+def test_a_search_that_was_killed_as_it_began_its_study_has_trained_nothing(small_run: Run, tmp_path: Path) -> None:
+    shutil.copytree(small_run.folder.path, tmp_path, dirs_exist_ok=True)
     (tmp_path / "study.db").write_bytes(b"")
     assert open_run(tmp_path).entries == []
 
 
-def test_half_a_study_is_one_line(undisturbed: Path, tmp_path: Path) -> None:
-    shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
+def test_half_a_study_is_one_line(small_run: Run, tmp_path: Path) -> None:
+    shutil.copytree(small_run.folder.path, tmp_path, dirs_exist_ok=True)
     content = (tmp_path / "study.db").read_bytes()
     (tmp_path / "study.db").write_bytes(content[: len(content) // 2])
     with pytest.raises(RunError, match=r"study\.db cannot be used \(database disk image is malformed\); .* --resume$"):

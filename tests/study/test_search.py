@@ -2,12 +2,8 @@
 
 import dataclasses
 import json
-import os
 import resource
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +11,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from small_search import BUDGET_GFLOPS, LADDER, NUM_SEEDS, NUM_TRIALS, InlineEngine, make_settings, write_space
+from small_search import BUDGET_GFLOPS, LADDER, NUM_SEEDS, NUM_TRIALS, InlineEngine, make_settings
 from small_training import same_numbers, small_task
 
 from lstn_search.errors import BudgetError, LstnError, RunError, SettingError
@@ -26,7 +22,6 @@ from lstn_search.spec.results import References, TrialResult
 from lstn_search.spec.space import Space
 from lstn_search.study.search import Search, SearchWatcher, search
 
-ROOT = Path(__file__).resolve().parents[2]
 SearchAgain = Callable[..., Run]
 COMPLETE = {"manifest.json", "study.db", "trials.csv", "pareto.csv", "pareto.json", "pareto.png", "best", "checkpoints"}
 
@@ -312,39 +307,3 @@ def test_a_full_disk_is_one_line_and_the_search_can_go_on(
         assert "make room" in str(error.value)
         assert "\n" not in str(error.value)
     assert proposals(search_again(out, trials=1, resume=True)) == proposals(small_run)[: NUM_SEEDS + 1]
-
-
-# -- in a process of its own -------------------------------------------------------------------------------------------
-
-
-def test_ctrl_c_and_kill_9_lose_nothing(
-    small_run: Run, search_again: SearchAgain, small_dataset: Path, small_cache: Path, tmp_path: Path
-) -> None:
-    task, out = small_run.folder.settings.task, tmp_path / "run"
-    command = [
-        *(sys.executable, "cli.py", "search", "--dataset", task.dataset, "--space", str(write_space(tmp_path))),
-        *("--image-size", "48", "--trial-size", "24", "--backbone", task.backbone, "--recover-steps", "60"),
-        *("--epochs", "2", "--ladder", "1,2", "--workers", "1", "--warm-epochs", "8", "--batch-size", "40"),
-        *("--view-strength", "1.3", "--precision", "fp32", "--device", "cpu"),
-        *("--budget-gflops", str(BUDGET_GFLOPS), "--trials", str(NUM_TRIALS), "--out", str(out), "--resume"),
-    ]
-    environment = os.environ | {"LSTN_CACHE_DIR": str(small_cache), "PYTHONUNBUFFERED": "1"}
-    names = [name for name, _ in proposals(small_run)]
-    stops = ((names[NUM_SEEDS], signal.SIGINT, 130), (names[NUM_SEEDS + 1], signal.SIGKILL, -signal.SIGKILL))
-    for name, how, code in stops:
-        with subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        ) as process:
-            assert process.stdout is not None and process.stderr is not None
-            assert any(f"  {name} " in line for line in process.stdout), "it ended early"
-            process.send_signal(how)
-            rest = process.stdout.read()
-            assert process.stderr.read() == ""
-        assert process.returncode == code
-        if how == signal.SIGINT:
-            assert files(out) >= COMPLETE
-            assert f"interrupted; what was trained is in {out}. To go on: the same command with --resume" in rest
-            assert "Pareto front at 48 px" in rest
-        assert name in [entry.candidate.name for entry in open_run(out).entries]
-    resumed = search_again(out, resume=True)
-    assert [digest for _, digest in proposals(resumed)] == [digest for _, digest in proposals(small_run)]
