@@ -105,7 +105,7 @@ def test_the_front_is_alive_within_the_budget_and_beaten_by_none(small_run: Run)
 
 def test_something_was_learned(small_run: Run) -> None:
     """Or the rest of this file would test nothing."""
-    control = small_run.references.control[-1].val_top1
+    control = small_run.references.control[-1].equal_epochs_top1
     assert control is not None and small_run.pick("best").accuracy > control + 5
 
 
