@@ -2,12 +2,14 @@
 
     python examples/search_from_python.py
 
-`clutter` is built in, so nothing is downloaded: glyphs anywhere on textured pictures, and where they are is known. The
+The images are drawn, so nothing is downloaded: glyphs anywhere on textured pictures, and where they are is known. The
 schedule is far shorter than the default one, so that the script ends within about two minutes; what it finds shows how
 the calls fit together. Look at how far the front lies above the control.
 """
 
 from pathlib import Path
+
+from own_images import draw_folder
 
 import lstn_search as ls
 
@@ -22,9 +24,10 @@ for name, arch in space.seeds.items():
     facts = ls.cost(arch, image_size=224)
     print(f"  {name:<6} {facts.params:>8,} parameters  {facts.macs:>11,} MACs  {facts.gflops:.4f} GFLOPs at 224 px")
 
-# What every trial shares, and how far it climbs. Leave out the last three settings, and the ladder, for a real search.
-task = ls.Task(dataset="clutter", poses="known", view="none", image_size=64,
-               trial_size=32, recover_steps=600, warm_epochs=3)  # fmt: skip
+# What every trial shares, and how far it climbs. Leave out the last four settings, and the ladder, for a real search.
+images, boxes = draw_folder(Path("runs/example-images"))
+task = ls.Task(dataset=f"folder:{images}", poses=str(boxes), view="none", image_size=64, trial_size=32,
+               batch_size=32, recover_steps=600, warm_epochs=8)  # fmt: skip
 ladder = ls.Ladder(epochs=(1, 2))
 
 # The budget is at task.image_size. resume=True goes on with the folder when the script is run again.
