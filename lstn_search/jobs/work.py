@@ -60,10 +60,7 @@ def climb(prepared: Prepared, arch: Arch, ladder: Ladder, rung: int, folder: Pat
     It goes on from the checkpoint of the rung below, which is made first where there is none that can be used.
     """
     trial = start_trial(prepared, arch, on_stage=say)
-    steps, epochs = ladder.recover_steps(rung, prepared.bench.task.recover_steps), ladder.joint_epochs(rung)
-    if rung == 0:
-        result = trial.begin(steps)
-    else:
+    if rung > 0:
         below = checkpoint_file(folder, arch, rung - 1)
         try:
             state = load_checkpoint(below, device=prepared.bench.device)
@@ -75,7 +72,9 @@ def climb(prepared: Prepared, arch: Arch, ladder: Ladder, rung: int, folder: Pat
                 return again
             state = load_checkpoint(below, device=prepared.bench.device)
         trial.load_state_dict(state)
-        result = trial.train_to(epochs) if epochs else trial.begin(steps)
+    epochs = ladder.joint_epochs(rung)
+    steps = ladder.recover_steps(rung, prepared.bench.task.recover_steps)
+    result = trial.train_to(epochs) if epochs else trial.begin(steps)
     if result.status != "failed":
         save_checkpoint(checkpoint_file(folder, arch, rung), trial.state_dict(resumable=rung < ladder.top))
     return result

@@ -14,10 +14,9 @@ import torch
 
 from lstn_search.nets.localizer import Localizer
 from lstn_search.nets.warps import compose
-from lstn_search.nets.weights import load_weights, save_weights
 from lstn_search.spec.space import load_space
 from lstn_search.spec.task import RECIPE_VERSION
-from lstn_search.training.memo import locked, writing_to
+from lstn_search.training.memo import remembered
 from lstn_search.training.precision import settle_precision
 from lstn_search.training.recovery import RecoverTraining, alignment, build_localizer
 from lstn_search.training.workbench import Workbench
@@ -43,13 +42,14 @@ def complete_poses(bench: Workbench, cache_dir: Path, on_stage: Callable[[str], 
         "verification", placed=True, seed=task.seed, recipe=RECIPE_VERSION, device=bench.device.type,
         fingerprint=bench.fingerprint, autocast=bench.use_autocast,
     )  # fmt: skip
-    with locked(cache_dir / "poses", key) as stem:
-        file = stem.with_suffix(".pt")
-        if not file.exists():
-            pose_I23 = _place(bench, missing_I, on_stage)
-            with writing_to(file.parent):
-                save_weights(file, {"pose_I23": pose_I23})
-        bench.add_poses(missing_I, load_weights(file)["pose_I23"], key)
+    pose_I23 = remembered(
+        cache_dir / "poses",
+        key,
+        lambda: _place(bench, missing_I, on_stage),
+        write=lambda found_I23: {"poses": found_I23.tolist()},
+        read=lambda data: torch.tensor(data["poses"]),
+    )
+    bench.add_poses(missing_I, pose_I23, key)
 
 
 def _place(bench: Workbench, missing_I: torch.Tensor, on_stage: Callable[[str], None]) -> torch.Tensor:

@@ -38,7 +38,7 @@ def load_reference(
             bench,
             warm,
             ladder=ladder.epochs,
-            **({"recover": ladder.recover} if ladder.recover else {}),
+            recover=ladder.recover,
             name="oracle" if oracle else "control",
         ),
         lambda: _train(prepared, ladder, oracle=oracle, on_stage=on_stage),
