@@ -1,8 +1,9 @@
 """A task made ready to train on: its workbench, and the classifier that every trial starts from."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from torch import nn
 
@@ -34,16 +35,25 @@ class Prepared:
         """Whether what a recovered localizer is measured on was warped, so that something lies outside the picture."""
         return self.bench.frozen_view is not None
 
-    def frozen_by_fill(self, localizer: nn.Module | None) -> dict[str, float]:
-        """Accuracy through the frozen backbone under each fill, of a localizer or without one (the control)."""
+    def frozen_by_fill(
+        self, localizer: nn.Module | None, *, known: Mapping[str, float] = MappingProxyType({})
+    ) -> dict[str, float]:
+        """Accuracy through the frozen backbone under each fill, of a localizer or without one (the control).
+
+        Those that are `known` are not measured again.
+        """
         if localizer is None and self._control:
             return self._control
         assert self.warm is not None
         bench = self.bench
         transformer = None if localizer is None else SpatialTransformer(localizer)
         model = TransformedClassifier(transformer, self.warm.backbone(bench))
-        scores = {fill: bench.evaluate(model, bench.dataset.val_I, view=bench.frozen_view, fill=fill)[0].top1
-                  for fill in SCORED_FILLS}  # fmt: skip
+        scores = {
+            fill: known[fill]
+            if fill in known
+            else bench.evaluate(model, bench.dataset.val_I, view=bench.frozen_view, fill=fill)[0].top1
+            for fill in SCORED_FILLS
+        }
         if localizer is None:
             self._control.update(scores)
         return scores

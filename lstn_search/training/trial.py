@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from lstn_search.data.fills import fill_for_scoring
 from lstn_search.errors import SettingError
 from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifier
 from lstn_search.spec.arch import Arch
@@ -150,7 +151,9 @@ class RecoverTrial(Trial):
         health = examine(theta_N23)
         verdict = health.verdict
         if self.prepared.has_frames:
-            by_fill, control = self.prepared.frozen_by_fill(self.localizer), self.prepared.frozen_by_fill(None)
+            known = {fill_for_scoring(bench.task.fill): scores.top1}
+            by_fill = self.prepared.frozen_by_fill(self.localizer, known=known)
+            control = self.prepared.frozen_by_fill(None)
             columns |= {f"frozen_{fill}": top1 for fill, top1 in by_fill.items()}
             if verdict == "alive" and steps == bench.task.recover_steps and reads_frames(by_fill, control):
                 verdict = "frame reader"
