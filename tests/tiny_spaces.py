@@ -7,7 +7,7 @@ from typing import Any
 
 from lstn_search.spec.arch import Arch, Layer
 from lstn_search.spec.choices import Choices, Value
-from lstn_search.spec.space import Space, load_space
+from lstn_search.spec.space import Space
 from lstn_search.spec.warp_families import WARP_FAMILIES
 
 TINY: dict[str, Any] = {
@@ -121,10 +121,6 @@ SPACES = {
     ),
     "every warp": tiny(units=[0], head_warp=[*WARP_FAMILIES], head_hidden=[0, 3, 32]),
 }
-
-LSTN = load_space("lstn")
-RESIDUAL = dataclasses.replace(LSTN, values={**LSTN.values, "unit.kind": (*LSTN.values["unit.kind"], "residual")})
-"""The named space with one more kind of unit."""
 
 
 def is_inside(space: Space, choices: Choices) -> bool:

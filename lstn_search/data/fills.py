@@ -62,11 +62,12 @@ def show(x_BCHW: torch.Tensor, grid_BHW2: torch.Tensor, fills: Fills) -> torch.T
         groups.setdefault(kind, []).append(position)
     if len(groups) == 1:
         return _show_alike(x_BCHW, grid_BHW2, fills, next(iter(groups)), slice(None))
-    shown_BCHW = torch.empty_like(x_BCHW)
+    parts = []
     for kind, positions in groups.items():
         chosen_I = torch.tensor(positions, device=x_BCHW.device)
-        shown_BCHW[chosen_I] = _show_alike(x_BCHW[chosen_I], grid_BHW2[chosen_I], fills, kind, chosen_I)
-    return shown_BCHW
+        parts.append(_show_alike(x_BCHW[chosen_I], grid_BHW2[chosen_I], fills, kind, chosen_I))
+    order_B = torch.tensor([position for positions in groups.values() for position in positions])
+    return torch.cat(parts)[order_B.argsort().to(x_BCHW.device)]
 
 
 def _show_alike(

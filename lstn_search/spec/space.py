@@ -59,6 +59,18 @@ class Space:
         content = {"values": dict(self.values), "seeds": {name: arch.digest for name, arch in self.seeds.items()}}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
+    def for_trials(self, *, image_size: int, trial_size: int) -> "Space":
+        """The space that a search asks, without looks that `trial_size` pixels cannot show.
+
+        A larger look would be trained as the network of `trial_size`, and only cost more where it is deployed. Where
+        trials train at the image size, the looks that it does not reach are the image as it is. A space that lists no
+        look within `trial_size` keeps its list.
+        """
+        looks = self.values.get("look", ())
+        side = min(trial_size, image_size - 1) if IMAGE in looks else trial_size
+        kept = tuple(look for look in looks if (trial_size >= image_size if look == IMAGE else int(look) <= side))
+        return dataclasses.replace(self, values={**self.values, "look": kept}) if kept else self
+
     # -- choices -> architecture and back --------------------------------------------------------------------------
 
     def walk(self, suggest: Suggest) -> Choices:
@@ -126,6 +138,14 @@ class Space:
         readings = (fixed | body for body in self._parse(arch.layers, IMAGE_CHANNELS, number=0))
         found = next((choices for choices in readings if self._holds(choices) and expand(choices) == arch), None)
         return None if found is None else self.walk(lambda name, _: found[name])
+
+    def relative(self, arch: Arch) -> Choices | None:
+        """Choices of `arch`, or else of its layers at the largest look that the space lists; None: outside either way.
+
+        So a search can breed from a seed point whose look its trials cannot show.
+        """
+        looks = [int(look) for look in self.values.get("look", ()) if look != IMAGE]
+        return self.encode(arch) or (self.encode(dataclasses.replace(arch, look=max(looks))) if looks else None)
 
     def _parse(self, layers: tuple[Layer, ...], channels: int, *, number: int) -> Iterator[Choices]:
         """Every reading of `layers` as the stem (`number` 0) or unit `number`, what follows it, and the tail."""

@@ -45,6 +45,7 @@ def search(
     if trials < 1:
         raise SettingError(f"trials must be at least 1, got {trials}")
     check_limits(minutes, retries)
+    space = space.for_trials(image_size=settings.task.image_size, trial_size=settings.task.trial_size)
     check_budget(settings, space)
     start, deadline, watcher = time.monotonic(), deadline_after(minutes), watcher or SearchWatcher()
     folder = RunFolder.create(out, settings, resume=resume, storage=storage)

@@ -167,7 +167,7 @@ class Study:
             if entry.results and entry.results[0].status == "ok" and not entry.candidate.over_budget
         ]
         points = [(score(self.settings, entry.results[0]), *entry.candidate.costs) for entry in measured]
-        parents = [self.space.encode(measured[i].candidate.arch) for i in pareto.front(points)]
+        parents = [self.space.relative(measured[i].candidate.arch) for i in pareto.front(points)]
         rng = random.Random(seed_of(self.settings.seed, "evolution", self._num_asked))
         return evolve(self.space, [choices for choices in parents if choices is not None], self._affordable, rng)
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny_spaces import RESIDUAL, SKIPS, with_head, with_warp
+from tiny_spaces import SKIPS, with_head, with_warp
 from torch import nn
 
 from lstn_search.errors import ArchError, RunError
@@ -68,7 +68,7 @@ ARCHS += [(with_head(SPACE.seeds["stn"], pool_to="soft-argmax"), 64)]
 ARCHS += [(arch, 96) for arch in ODD_ARCHS]
 RESIDUAL_ARCHS = [
     arch
-    for arch in (RESIDUAL.expand(RESIDUAL.sample(random.Random(seed))) for seed in range(30))
+    for arch in (SPACE.expand(SPACE.sample(random.Random(seed))) for seed in range(30))
     if fits(arch, 64) and any(layer.skip for layer in arch.layers)
 ]
 ARCHS += [(arch, 64) for arch in RESIDUAL_ARCHS]

@@ -12,7 +12,7 @@ import timeit
 import pytest
 import thop
 import torch
-from tiny_spaces import RESIDUAL, SKIPS, with_head, with_warp
+from tiny_spaces import SKIPS, with_head, with_warp
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
@@ -199,7 +199,7 @@ def test_1000_random_architectures_cost_what_their_modules_cost() -> None:
 
 
 def test_architectures_with_residual_units_cost_what_their_modules_cost() -> None:
-    drawn = random_archs(200, seed=3, space=RESIDUAL)
+    drawn = random_archs(200, seed=3)
     residual = [(arch, image_size) for arch, image_size in drawn if any(layer.skip for layer in arch.layers)]
     assert len(residual) > 50
     for arch, image_size in residual:

@@ -70,6 +70,37 @@ def test_the_space_holds_nets_on_both_sides_of_the_usual_budget_at_a_look_of_64(
     assert 5 < sum(above) < len(above) - 500
 
 
+@pytest.mark.parametrize(
+    ("image_size", "trial_size", "looks"),
+    [(224, 64, (32, 48, 64)), (224, 100, (32, 48, 64, 96)), (224, 224, ("image", 32, 48, 64, 96, 128)),
+     (64, 64, ("image", 32, 48)), (30, 30, ("image",)), (224, 20, ("image", 32, 48, 64, 96, 128))],
+)  # fmt: skip
+def test_a_search_asks_only_for_looks_that_its_trials_can_show(
+    image_size: int, trial_size: int, looks: tuple[object, ...]
+) -> None:
+    space = LSTN.for_trials(image_size=image_size, trial_size=trial_size)
+    assert space.values["look"] == looks
+    assert {name: space.values[name] for name in space.values if name != "look"} == {
+        name: LSTN.values[name] for name in LSTN.values if name != "look"
+    }
+    if trial_size >= min(int(look) for look in LSTN.values["look"] if look != "image"):
+        rng = random.Random(0)
+        assert all(space.expand(space.sample(rng)).is_same_at(image_size, trial_size) for _ in range(100))
+
+
+def test_a_space_without_looks_stays_as_it_is() -> None:
+    assert SPACES["tiny"].for_trials(image_size=224, trial_size=64) is SPACES["tiny"]
+
+
+def test_a_seed_point_whose_look_trials_cannot_show_has_a_relative_that_they_can() -> None:
+    space, lstn = LSTN.for_trials(image_size=224, trial_size=64), LSTN.seeds["lstn"]
+    choices = space.relative(lstn)
+    assert space.encode(lstn) is None
+    assert choices is not None and space.expand(choices) == dataclasses.replace(lstn, look=64)
+    assert LSTN.relative(lstn) == LSTN.encode(lstn)
+    assert space.relative(LSTN.seeds["vstn"]) is None, "three of its convolutions have no ReLU"
+
+
 def test_only_names_that_matter_occur() -> None:
     rng = random.Random(0)
     for _ in range(200):
