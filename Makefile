@@ -29,7 +29,8 @@ demo: install  ## a search for nets that find glyphs in clutter (5 minutes): run
 test: install  ## the test suite; LSTN_DATA_DIR=DIR adds the tests on real images
 	$(RUN) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
-lint: install  ## format check, lint, types
+lint: install  ## format check, lint, types, no half-merged file
+	@! grep -rnE '^(<<<<<<<|>>>>>>>)( |$$)' --exclude-dir=.git --exclude-dir=$(VENV) .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
 	$(RUN) -m mypy

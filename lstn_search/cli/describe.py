@@ -9,7 +9,7 @@ from lstn_search.errors import ArchError
 from lstn_search.spec import moves
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import Cost, TransformerCost, cost, gflops_as_trained, transformer_cost
-from lstn_search.spec.operations import arch_rows
+from lstn_search.spec.operations import arch_rows, end_words
 from lstn_search.spec.space import load_space, resolve_arch, space_names
 from lstn_search.spec.task import DEFAULT_TRIAL_SIZE
 
@@ -102,13 +102,7 @@ def _cost_table(name: str, arch: Arch, total: Cost) -> "Table":
     table.title = f"{name} for {arch.in_channels} x {total.image_size} x {total.image_size} images"
     table.show_footer = True
     words = (row.words for row in arch_rows(arch))
-    others = {
-        "look": "average the image",
-        "head.pool": "average-pool",
-        "head.soft-argmax": "soft-argmax",
-        "head.hidden": "linear, ReLU",
-        "head.theta": f"linear to theta, {arch.head.warp}",
-    }
+    others = end_words(arch)
     last = None
     for row in total.layers:
         if last is not None and (row.number == 0) != (last.number == 0):

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 from lstn_search.pictures.palette import Palette
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost
-from lstn_search.spec.operations import arch_operations, arch_rows
-from lstn_search.spec.warp_families import DEFAULT_WARP, WARP_FAMILIES
+from lstn_search.spec.operations import arch_operations, arch_rows, end_words
+from lstn_search.spec.warp_families import DEFAULT_WARP
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,13 +47,7 @@ def architecture_info(arch: Arch, image_size: int, name: str) -> ArchitectureInf
     """The rows of `arch` at `image_size`. Raises ArchError when it cannot be built there."""
     facts = cost(arch, image_size)
     words = (row.short for row in arch_rows(arch))
-    others = {
-        "look": "average the image",
-        "head.pool": "average-pool",
-        "head.soft-argmax": "x, y, spread, mean",
-        "head.hidden": "linear, ReLU",
-        "head.theta": f"linear: {len(WARP_FAMILIES[arch.head.warp].params)} numbers, {arch.head.warp}",
-    }
+    others = end_words(arch)
     rows = tuple(
         LayerInfo(
             name=row.name,

@@ -77,6 +77,7 @@ def measure_deployment(
     """
     task, watcher = _task(run), watcher or DeploymentWatcher()
     check_limits(minutes, retries)
+    run.folder.check_same_recipe(cure="search anew")
     entries = [_kept(run, candidate) for candidate in _choose(run, num, rung, seed)]
     source = Deployments(run, [entry for entry in entries if _needs_training(entry, rung)], rung, watcher)
     if not source.waiting:

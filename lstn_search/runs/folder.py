@@ -21,6 +21,7 @@ from lstn_search.errors import RunError, SettingError
 from lstn_search.runs.lock import HOLDER, LOCK, FolderLock
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.fields import ignored_by
+from lstn_search.spec.ladder import Ladder
 from lstn_search.spec.settings import SearchSettings
 from lstn_search.spec.task import RECIPE_VERSION, Task
 
@@ -99,14 +100,18 @@ class RunFolder:
         if difference is not None:
             cure = "give the same settings to resume, or choose another --out"
             raise RunError(f"{self.path} was made with {difference}; {cure}")
-        if self.manifest.get("recipe", 1) != RECIPE_VERSION:
-            raise RunError(
-                f"{self.path} was trained by an earlier release, in another way, and can be reported and exported but "
-                "not gone on with; choose another --out"
-            )
+        self.check_same_recipe(cure="choose another --out")
         if not resume:
             raise RunError(
                 f"{self.path} already holds this run; add --resume to go on with it, or choose another --out"
+            )
+
+    def check_same_recipe(self, *, cure: str) -> None:
+        """Raise RunError when this run was trained in another way than this release trains."""
+        if self.manifest.get("recipe", 1) != RECIPE_VERSION:
+            raise RunError(
+                f"{self.path} was trained by an earlier release, in another way, and can be reported and exported but "
+                f"nothing can be trained beside it; {cure}"
             )
 
     def check_same_images(self, facts: dict[str, Any], *, cure: str) -> None:
@@ -209,7 +214,7 @@ def _difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:
     task: dict[str, Any] = settings["task"]
-    ladder = {"ladder": ",".join(map(str, settings["ladder"]["epochs"])), "eta": settings["ladder"]["eta"]}
+    ladder = {"ladder": Ladder.from_dict(settings["ladder"]).text, "eta": settings["ladder"]["eta"]}
     flat = {name: value for name, value in settings.items() if name not in ("task", "ladder")}
     return task | flat | ladder | {"objectives": ",".join(settings["objectives"])}
 

@@ -7,8 +7,18 @@ import functools
 from typing import Literal, NamedTuple
 
 from lstn_search.spec.arch import Arch, Layer
+from lstn_search.spec.warp_families import WARP_FAMILIES
 
-__all__ = ["CONV_DEFAULTS", "Operation", "Value", "arch_operations", "arch_rows", "layer_rows", "operations"]
+__all__ = [
+    "CONV_DEFAULTS",
+    "Operation",
+    "Value",
+    "arch_operations",
+    "arch_rows",
+    "end_words",
+    "layer_rows",
+    "operations",
+]
 
 Value = int | bool
 
@@ -91,6 +101,17 @@ def arch_rows(arch: Arch) -> list[Operation]:
     return [
         row for layer, channels in zip(arch.layers, arch.inputs, strict=True) for row in layer_rows(layer, channels)
     ]
+
+
+def end_words(arch: Arch) -> dict[str, str]:
+    """In words, by name, the rows that `cost` gives an architecture in front of its layers and behind them."""
+    return {
+        "look": "average the image",
+        "head.pool": "average-pool",
+        "head.soft-argmax": "x, y, spread, mean",
+        "head.hidden": "linear, ReLU",
+        "head.theta": f"linear: {len(WARP_FAMILIES[arch.head.warp].params)} numbers, {arch.head.warp}",
+    }
 
 
 # -- the table ---------------------------------------------------------------------------------------------------------

@@ -12,13 +12,14 @@ from pathlib import Path
 
 import torch
 
+from lstn_search.errors import SettingError
 from lstn_search.nets.localizer import Localizer
 from lstn_search.nets.warps import compose
 from lstn_search.spec.space import load_space
 from lstn_search.spec.task import RECIPE_VERSION
 from lstn_search.training.memo import remembered
 from lstn_search.training.precision import settle_precision
-from lstn_search.training.recovery import RecoverTraining, alignment, build_localizer
+from lstn_search.training.recovery import Diverged, RecoverTraining, build_localizer
 from lstn_search.training.workbench import Workbench
 
 __all__ = ["complete_poses"]
@@ -31,7 +32,8 @@ NUM_WARPS = 8
 def complete_poses(bench: Workbench, cache_dir: Path, on_stage: Callable[[str], None]) -> None:
     """Give the workbench a pose for every training image, from the cache or found now.
 
-    Nothing is done where all are known. Raises DataError when the cache cannot be written.
+    Nothing is done where all are known. Raises DataError when the cache cannot be written, and
+    SettingError when training diverges.
     """
     missing_I = bench.unposed_train_I
     if not len(missing_I):
@@ -59,8 +61,14 @@ def _place(bench: Workbench, missing_I: torch.Tensor, on_stage: Callable[[str], 
     for number in range(1, MAX_ROUNDS + 1):
         on_stage(f"placing {len(missing_I):,} images without a pose: round {number}")
         training = RecoverTraining(bench, build_localizer(bench, arch))
-        training.run_to(bench.task.recover_steps)
-        _, error_px = alignment(bench, training.evaluated)
+        try:
+            training.run_to(bench.task.recover_steps)
+            error_px = training.measure().corner_error_px
+        except Diverged as error:
+            raise SettingError(
+                f"the localizer that places images without a pose diverged ({error}); give poses for more of them, "
+                f"or another --seed, or from Python a recover_lr below {bench.task.recover_lr:g}"
+            ) from None
         if error_px >= best_px:
             break
         best_px, best_I23 = error_px, _say(bench, training.evaluated, missing_I)

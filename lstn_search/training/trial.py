@@ -103,7 +103,7 @@ class RecoverTrial(Trial):
         super().__init__(prepared, arch, oracle=oracle, on_stage=on_stage)
         assert prepared.warm is not None
         self.prepared, self.warm = prepared, prepared.warm
-        self._recover = None if self.localizer is None else RecoverTraining(prepared.bench, self.localizer)
+        self._recover: RecoverTraining | None = None
         self._training: JointTraining | None = None
 
     @property
@@ -132,10 +132,11 @@ class RecoverTrial(Trial):
 
     def _begin(self, steps: int) -> Measured:
         bench, columns = self.bench, {}
-        if self._recover is not None:
+        if self.localizer is not None:
             self.on_stage("recover")
-            self._recover.run_to(steps, on_milestone=lambda steps: self._snap("recover", steps))
-            self.localizer, recovery = self._recover.evaluated, self._recover.measure()
+            recover = self._recover or self._begin_recover()
+            recover.run_to(steps, on_milestone=lambda steps: self._snap("recover", steps))
+            self.localizer, recovery = recover.evaluated, recover.measure()
             columns = {
                 "recover_steps": recovery.steps,
                 "recover_seconds": recovery.seconds,
@@ -159,6 +160,11 @@ class RecoverTrial(Trial):
                 verdict = "frame reader"
         return columns | health.facts(), verdict
 
+    def _begin_recover(self) -> RecoverTraining:
+        assert self.localizer is not None
+        self._recover = RecoverTraining(self.bench, self.localizer)
+        return self._recover
+
     def _train_to(self, epochs: int) -> Measured:
         while len(self.training.epochs) < epochs:
             self.on_stage(f"joint {len(self.training.epochs) + 1}/{epochs}")
@@ -172,10 +178,10 @@ class RecoverTrial(Trial):
         assert self.arch is not None and self.localizer is not None
         state = {"arch": self.arch.to_json(), "snapshots": self.snapshots}
         if self._training is None:
-            assert self._recover is not None
+            if self._recover is None or self._recover.num_steps >= self.bench.task.recover_steps:
+                return state | {"localizer": self.localizer.state_dict()}
             recover = self._recover.state_dict()
-            unfinished = recover["num_steps"] < self.bench.task.recover_steps
-            return state | {"localizer": recover.pop("averaged")} | ({"recover": recover} if unfinished else {})
+            return state | {"localizer": recover.pop("averaged"), "recover": recover}
         training = self._training.state_dict()
         return state | {"trained": training.pop("averaged")} | ({"training": training} if resumable else {})
 
@@ -184,8 +190,7 @@ class RecoverTrial(Trial):
         assert "localizer" in state or "training" in state, "nobody goes on from the top"
         self.snapshots = list(state.get("snapshots", []))
         if "recover" in state:
-            assert self._recover is not None
-            self._recover.load_state_dict(state["recover"] | {"averaged": state["localizer"]})
+            self._begin_recover().load_state_dict(state["recover"] | {"averaged": state["localizer"]})
         elif "localizer" in state:
             assert self.localizer is not None
             self.localizer.load_state_dict(state["localizer"])

@@ -70,12 +70,14 @@ def make_plan(
 ) -> Plan:
     """The `top` most accurate of the run's front and its seed points, at the run's longest schedule or a longer one.
 
-    Raises SettingError: a number that makes no sense, a shorter schedule, or a run whose front is empty.
+    Raises SettingError: a number that makes no sense, a shorter schedule, or a run whose front is empty; and
+    RunError: a run that was trained in another way than this release trains.
     """
     if top < 1:
         raise SettingError(f"top must be at least 1, got {top}")
     if seeds < 2:
         raise SettingError(f"seeds must be at least 2, since an interval needs two, got {seeds}")
+    run.folder.check_same_recipe(cure="search anew")
     run.pick("best")  # refuses an empty front, with the cure
     settings, images = run.folder.settings, run.folder.manifest["data"]
     longest = settings.ladder.epochs[-1] if settings.ladder.epochs else run.task.epochs

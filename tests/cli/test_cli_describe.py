@@ -57,7 +57,7 @@ def test_cost_table_has_one_line_a_row(capsys: pytest.CaptureFixture[str], name:
     found = [line.split() for line in out.splitlines()]
     assert [p for p in params if any(p in words for words in found)] == params
     assert sum(
-        bool(re.search(r"\b(conv|depthwise|max-pool|average-pool|average the image|soft-argmax|linear)\b", line))
+        bool(re.search(r"\b(conv|depthwise|max-pool|average-pool|average the image|spread|linear)\b", line))
         for line in out.splitlines()
     ) == len(rows)
 
@@ -65,7 +65,7 @@ def test_cost_table_has_one_line_a_row(capsys: pytest.CaptureFixture[str], name:
 def test_cost_says_what_a_net_looks_at_and_what_trials_train(capsys: pytest.CaptureFixture[str]) -> None:
     places, lstn = (" ".join(call(capsys, "cost", "--arch", name).split()) for name in ("places", "lstn"))
     assert "average the image 64 x 64 x 3 196,608 1" in places
-    assert "soft-argmax 96 18,432 36,864 75" in places
+    assert "x, y, spread, mean 96 18,432 36,864 75" in places
     assert "The image is averaged to 64 x 64" in places and "The image is averaged" not in lstn
     assert "As trials train it, at 64 px: 0.0018 GFLOPs." in lstn and "As trials" not in places
     assert "As trials" not in call(capsys, "cost", "--arch", "lstn", "--image-size", "64")
@@ -77,7 +77,7 @@ def test_cost_names_the_warp(capsys: pytest.CaptureFixture[str], tmp_path: Path,
     path.write_text(with_warp(LSTN.seeds["light"], warp).to_json())
     num = len(WARP_FAMILIES[warp].params)
     out = call(capsys, "cost", "--arch", str(path))
-    assert re.search(rf"linear to theta, {warp} +{num} +{33 * num} +{32 * num} ", out)
+    assert re.search(rf"linear: {num} numbers, {warp} +{num} +{33 * num} +{32 * num} ", out)
 
 
 def test_cost_puts_batch_norm_and_relu_in_their_order(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

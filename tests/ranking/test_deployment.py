@@ -241,6 +241,15 @@ def test_other_images_are_refused(measured: tuple[Run, Jobs], small_cache: Path,
         again(run, small_cache)
 
 
+def test_a_run_that_was_trained_in_another_way_is_refused(measured: tuple[Run, Jobs], small_cache: Path) -> None:
+    run = open_run(measured[0].folder.path)
+    run.folder.manifest["recipe"] = 1
+    with pytest.raises(
+        RunError, match=r"was trained by an earlier release, .+ nothing can be trained beside it; search"
+    ):
+        again(run, small_cache, rung=2)
+
+
 # -- the doors ---------------------------------------------------------------------------------------------------------
 
 

@@ -103,6 +103,7 @@ def test_resume_also_begins(settings: SearchSettings, tmp_path: Path) -> None:
         ({"space_digest": "0", "space_name": "lstn"}, {}, "space name 'small', not 'lstn'"),
         ({"seed": 1}, {"seed": 1}, "seed 0, not 1"),
         ({"ladder": Ladder(epochs=(1, 2))}, {}, "ladder '2,6,18', not '1,2'"),
+        ({"ladder": Ladder(recover=(25,))}, {}, "ladder '2,6,18', not '25%,2,6,18'"),
         ({"objectives": ("accuracy", "params")}, {}, "objectives 'accuracy,gflops', not 'accuracy,params'"),
         ({"ladder": Ladder(eta=2)}, {}, "eta 3, not 2"),
     ],

@@ -18,6 +18,7 @@ from small_search import make_folder, make_settings
 from small_training import ARCH, recover, run_trial, small_task
 from torch import nn
 
+from lstn_search.errors import SettingError
 from lstn_search.nets.transformer import TransformedClassifier
 from lstn_search.nets.warps import corner_error_px
 from lstn_search.runs.entries import Entry, make_candidate
@@ -188,6 +189,15 @@ def test_images_without_a_pose_are_placed_by_what_was_learned_from_the_others(
     (once_more,) = again.eval_batches(missing_I, None)
     assert once_more.target_B23 is not None and torch.equal(once_more.target_B23, batch.target_B23)
     complete_poses(posed, tmp_path, lambda stage: None)  # there is nothing to find
+
+
+def test_a_placing_that_diverges_is_one_line_with_a_cure(make_posed: Make, tmp_path: Path) -> None:
+    bench = make_posed(pose_share=0.5, recover_lr=1e30)
+    with pytest.raises(
+        SettingError, match=r"places images without a pose diverged \(.+\); .+ a recover_lr below 1e\+30"
+    ):
+        complete_poses(bench, tmp_path, lambda stage: None)
+    assert not list((tmp_path / "poses").glob("*.json"))
 
 
 def test_what_is_kept_is_found_by_the_poses_and_not_by_their_file(

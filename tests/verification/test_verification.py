@@ -293,6 +293,15 @@ def test_what_the_user_can_cure_ends_it_and_keeps_what_is_done(run: Path) -> Non
     assert kept and kept.complete_seeds == (1000,)
 
 
+def test_a_run_that_was_trained_in_another_way_is_refused(run: Path) -> None:
+    RunFolder.open(run).write_manifest(recipe=1)
+    with pytest.raises(
+        RunError, match=r"was trained by an earlier release, .+ nothing can be trained beside it; search"
+    ):
+        plan_for(run)
+    assert not (run / "verify").exists()
+
+
 def test_other_images_than_those_of_the_search_are_refused(run: Path) -> None:
     folder = RunFolder.open(run)
     folder.write_manifest(data=FACTS | {"fingerprint": "e" * 64})
