@@ -21,7 +21,7 @@ from lstn_search.cli import main
 from lstn_search.errors import RunError
 from lstn_search.pages.facts.history import History, read_history
 from lstn_search.pages.page import WrittenReport, report
-from lstn_search.runs.run import Run
+from lstn_search.runs.run import Run, open_run
 from lstn_search.spec.results import TrialResult
 
 SECTIONS = ["front", "verified", "growth", "architecture", "choices", "fidelity", "theta", "ledger", "pictures",
@@ -40,9 +40,9 @@ CHARTS = {
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(complete_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A complete search, verified."""
-    made = make_run(tmp_path_factory.mktemp("runs") / "complete")
+    made = open_run(shutil.copytree(complete_run.folder.path, tmp_path_factory.mktemp("runs") / "complete"))
     (made.folder.path / "verify.json").write_text(json.dumps(make_verification(made).to_dict()))
     return made
 
@@ -105,10 +105,10 @@ def test_the_numbers_are_those_of_the_run(run: Run, page: Page) -> None:
     assert (options["--dataset"], options["--budget-gflops"]) == ("glyphs", "0.03")
 
 
-def test_a_report_of_three_objectives_says_so(page: Page, tmp_path: Path) -> None:
+def test_a_report_of_three_objectives_says_so(page: Page, run_of_three_objectives: Run, tmp_path: Path) -> None:
     assert "--objectives" not in page.text
-    run = make_run(tmp_path / "run", objectives=("accuracy", "gflops", "params"))
-    page = Page(report(run).file)
+    run = run_of_three_objectives
+    page = Page(report(run, tmp_path).file)
     assert page.sections == SECTIONS
     assert "stand on the front of accuracy, GFLOPs and params, from " in page.text
     assert "--objectives accuracy,gflops,params" in page.text
@@ -129,15 +129,23 @@ def test_the_verification_is_quoted(run: Run, page: Page) -> None:
 # -- whatever is there -------------------------------------------------------------------------------------------------
 
 
-def test_interrupted_after_its_first_rung(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", trials=3, rungs=0)
-    found = Page(report(run).file)
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A search that ended with its first rung, and its report."""
+    made = make_run(tmp_path_factory.mktemp("runs") / "interrupted", trials=3, rungs=0)
+    report(made)
+    return made
+
+
+def test_interrupted_after_its_first_rung(interrupted: Run) -> None:
+    run = interrupted
+    found = Page(run.folder.path / "report.html")
     assert found.sections == SECTIONS
     assert "No architecture stands on the front" in found.text
     assert "Control and oracle have not been trained." in found.text
     assert f"--out {run.folder.path} --resume" in found.text
     assert "The search was interrupted" in found.text
-    assert {"growth", "architecture-best"}.isdisjoint(file.stem for file in (tmp_path / "run" / "report").iterdir())
+    assert {"growth", "architecture-best"}.isdisjoint(file.stem for file in (run.folder.path / "report").iterdir())
 
 
 def without_anything(run: Run) -> Run:
@@ -263,10 +271,11 @@ def test_bad_input_is_one_line(
     assert err.startswith("error: ") and len(err.splitlines()) == 1
 
 
-def test_the_python_door_draws_the_same_page(run: Run, written: WrittenReport, tmp_path: Path) -> None:
-    again = ls.report(run, out=str(tmp_path))
+def test_the_python_door_draws_the_same_page(interrupted: Run, tmp_path: Path) -> None:
+    again = ls.report(interrupted, out=str(tmp_path))
     assert again.file == tmp_path / "report.html"
-    pages = [re.sub(r"Drawn [\d: +-]+", "", file.read_text()) for file in (written.file, again.file)]
+    drawn = (interrupted.folder.path / "report.html", again.file)
+    pages = [re.sub(r"Drawn [\d: +-]+", "", file.read_text()) for file in drawn]
     assert pages[0] == pages[1]
 
 
