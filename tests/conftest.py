@@ -33,6 +33,15 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, lambda *_: None)
 
 
+LONG = {"test_chaos.py", "test_examples.py", "test_report.py", "test_ray_search.py", "test_verify_training.py"}
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take long come first, or one process would wait for the other's at the end."""
+    items.sort(key=lambda item: item.path.name not in LONG)
+
+
 @pytest.fixture(autouse=True)
 def sigint() -> Iterator[None]:
     """The command line's door ignores Ctrl-C as it leaves; the process of the tests does not leave with it."""
@@ -176,9 +185,11 @@ def complete_run(once: Once) -> "Run":
 
 @pytest.fixture(scope="session")
 def run_of_three_objectives(once: Once) -> "Run":
-    """The same with a third objective."""
+    """A smaller one with a third objective."""
     from report_runs import make_run
 
     from lstn_search.runs.run import open_run
 
-    return open_run(once("run-of-three", lambda out: make_run(out, objectives=("accuracy", "gflops", "params"))))
+    return open_run(
+        once("run-of-three", lambda out: make_run(out, trials=10, objectives=("accuracy", "gflops", "params")))
+    )

@@ -20,7 +20,7 @@ from lstn_search.spec.space import Space
 from lstn_search.spec.task import Task
 from lstn_search.study.search import Search, SearchWatcher, search
 
-NUM_TRIALS = 4
+NUM_TRIALS = 2
 
 
 @pytest.fixture
