@@ -45,7 +45,7 @@ def main() -> None:
         print(f"{dataset.num_classes} classes, split {parts}, {dataset.num_skipped} damaged files left out")
 
         # A small training set wants small batches: an epoch has to hold at least one.
-        task = ls.Task(dataset=name, image_size=48, trial_size=24, batch_size=16, recover_steps=150, warm_epochs=10)
+        task = ls.Task(dataset=name, image_size=48, trial_size=24, batch_size=32, recover_steps=100, warm_epochs=15)
         space = ls.load_space("lstn")
         run = ls.search(space, task, budget_gflops=0.003, trials=1, out=Path(temporary) / "run",
                         ladder=ls.Ladder(epochs=(1, 2)))  # fmt: skip

@@ -26,7 +26,7 @@ for name, arch in space.seeds.items():
 # What every trial shares, and how far it climbs. Leave out the last three settings, and the ladder, for a real search.
 images = draw_folder(Path("runs/example-images"))
 task = ls.Task(
-    dataset=f"folder:{images}", image_size=48, trial_size=24, batch_size=16, recover_steps=150, warm_epochs=10
+    dataset=f"folder:{images}", image_size=48, trial_size=24, batch_size=32, recover_steps=100, warm_epochs=15
 )
 ladder = ls.Ladder(epochs=(1, 2))
 

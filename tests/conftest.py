@@ -13,6 +13,7 @@ import pytest
 from filelock import FileLock
 
 if TYPE_CHECKING:
+    from lstn_search.nets.localizer import Localizer
     from lstn_search.runs.run import Run
     from lstn_search.spec.results import References
     from lstn_search.spec.space import Space
@@ -74,6 +75,19 @@ def cache_dir(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     folder = tmp_path_factory.mktemp("cache")
     monkeypatch.setenv("LSTN_CACHE_DIR", str(folder))
     return folder
+
+
+@pytest.fixture
+def unproved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exports are not proved, which takes a process and seconds; the proof itself: shipping/test_export.py."""
+    from lstn_search.shipping import folder
+    from lstn_search.shipping.proof import Proof
+
+    def prove(path: Path, localizer: "Localizer") -> Proof:
+        size = localizer.image_size
+        return Proof(max_theta_difference=0.0, max_image_difference=0.0, num_images=8, image_size=size)
+
+    monkeypatch.setattr(folder, "prove", prove)
 
 
 # -- what is dear is made once a session, by the first of its processes that asks for it ------------------------------

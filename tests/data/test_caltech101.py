@@ -41,9 +41,9 @@ def test_missing_images_come_with_the_way_to_get_them(tmp_path: Path, cache_dir:
 def test_the_real_images(data_dir: Path, tmp_path: Path, second: float) -> None:
     first = load_dataset("caltech101", image_size=32, data_dir=data_dir, cache_dir=tmp_path, progress=False)
     start = time.process_time()
-    second = load_dataset("caltech101", image_size=32, data_dir=data_dir, cache_dir=tmp_path, progress=False)
+    again = load_dataset("caltech101", image_size=32, data_dir=data_dir, cache_dir=tmp_path, progress=False)
     assert time.process_time() - start < second
-    assert torch.equal(first.train_I, second.train_I) and first.fingerprint == second.fingerprint
+    assert torch.equal(first.train_I, again.train_I) and first.fingerprint == again.fingerprint
 
     assert first.images_NHWC.shape == (8677, 32, 32, 3) and first.images_NHWC.dtype == torch.uint8
     assert first.num_classes == 101 and first.num_skipped == 0

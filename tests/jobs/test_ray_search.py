@@ -20,6 +20,8 @@ from lstn_search.spec.space import Space
 from lstn_search.spec.task import Task
 from lstn_search.study.search import Search, SearchWatcher, search
 
+pytestmark = pytest.mark.usefixtures("unproved")
+
 NUM_TRIALS = 2
 
 

@@ -105,18 +105,6 @@ def test_the_numbers_are_those_of_the_run(run: Run, page: Page) -> None:
     assert (options["--dataset"], options["--budget-gflops"]) == ("glyphs", "0.03")
 
 
-def test_a_report_of_three_objectives_says_so(page: Page, run_of_three_objectives: Run, tmp_path: Path) -> None:
-    assert "--objectives" not in page.text
-    run = run_of_three_objectives
-    page = Page(report(run, tmp_path).file)
-    assert page.sections == SECTIONS
-    assert "stand on the front of accuracy, GFLOPs and params, from " in page.text
-    assert "--objectives accuracy,gflops,params" in page.text
-    assert "points × GFLOPs × params." in page.text
-    best = max(run.front, key=lambda entry: entry.accuracy)
-    assert f"{best.candidate.name} reaches {best.accuracy:.1f} %" in page.text
-
-
 def test_the_verification_is_quoted(run: Run, page: Page) -> None:
     found = make_verification(run)
     row = next(row for row in found.finalists if row.name == found.pick)
@@ -202,20 +190,37 @@ BAD = "</script><script>document.title='gone'</script><img src=x onerror=\"docum
 
 
 @pytest.fixture(scope="module")
-def hostile(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of a run all of whose names are bad, in a folder that is no better."""
+def hostile_run(run_of_three_objectives: Run) -> Run:
+    """A run of three objectives, all of whose names are bad."""
+    run = run_of_three_objectives
     entries = [
         dataclasses.replace(entry, candidate=dataclasses.replace(entry.candidate, name=BAD + entry.candidate.name))
         for entry in run.entries
     ]
-    out = tmp_path_factory.mktemp("out") / "a <i>folder<"
-    return report(dataclasses.replace(run, entries=entries), out).file
+    return dataclasses.replace(run, entries=entries)
 
 
-def test_names_are_only_text(run: Run, hostile: Path) -> None:
+@pytest.fixture(scope="module")
+def hostile(hostile_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its report, in a folder that is no better."""
+    return report(hostile_run, tmp_path_factory.mktemp("out") / "a <i>folder<").file
+
+
+def test_a_report_of_three_objectives_says_so(page: Page, hostile_run: Run, hostile: Path) -> None:
+    assert "--objectives" not in page.text
+    page = Page(hostile)
+    assert page.sections == SECTIONS
+    assert "stand on the front of accuracy, GFLOPs and params, from " in page.text
+    assert "--objectives accuracy,gflops,params" in page.text
+    assert "points × GFLOPs × params." in page.text
+    best = max(hostile_run.front, key=lambda entry: entry.accuracy)
+    assert f"{best.candidate.name} reaches {best.accuracy:.1f} %" in page.text
+
+
+def test_names_are_only_text(hostile_run: Run, hostile: Path) -> None:
     found = Page(hostile)
     assert BAD not in found.html and BAD in "".join(found.texts)
-    assert found.rows[0][0] == BAD + run.entries[0].candidate.name
+    assert found.rows[0][0] == hostile_run.entries[0].candidate.name
     assert "i" not in found.tags
     assert all((image["src"] or "").startswith("data:") for image in found.images)
 
@@ -397,8 +402,8 @@ def test_without_a_script_the_front_is_still_there(browser: Any, written: Writte
     assert "This table needs JavaScript; the same rows are in trials.csv" in text
 
 
-def test_a_hostile_name_runs_nothing(browser: Any, run: Run, hostile: Path) -> None:
+def test_a_hostile_name_runs_nothing(browser: Any, hostile_run: Run, hostile: Path) -> None:
     show(browser, hostile)
     assert "gone" not in browser.title
     assert browser.get_log("browser") == []
-    assert column(browser, "#all", 0)[0] == BAD + run.entries[0].candidate.name
+    assert column(browser, "#all", 0)[0] == hostile_run.entries[0].candidate.name

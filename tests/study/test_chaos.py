@@ -52,7 +52,10 @@ from lstn_search.training.prepared import Prepared
 from lstn_search.training.warm import Warm
 from lstn_search.training.workbench import Workbench
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc")
+pytestmark = [
+    pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds processes in /proc"),
+    pytest.mark.usefixtures("unproved"),
+]
 
 TRIALS = 3
 MADE_UP = chaos.ROOT / "tests" / "chaos_search.py"

@@ -22,6 +22,8 @@ from lstn_search.spec.results import References, TrialResult
 from lstn_search.spec.space import Space
 from lstn_search.study.search import Search, SearchWatcher, search
 
+pytestmark = pytest.mark.usefixtures("unproved")
+
 SearchAgain = Callable[..., Run]
 COMPLETE = {"manifest.json", "study.db", "trials.csv", "pareto.csv", "pareto.json", "pareto.png", "best", "checkpoints"}
 

@@ -27,6 +27,8 @@ from lstn_search.training.workbench import Workbench
 from lstn_search.verification.plan import make_plan
 from lstn_search.verification.result import Verification
 
+pytestmark = pytest.mark.usefixtures("unproved")
+
 SHORT: dict[str, Any] = {"recover_steps": 30}
 
 
