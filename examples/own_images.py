@@ -9,6 +9,7 @@ The schedule is far shorter than the default one, so that the script ends within
 the gap between control (no transformer) and oracle (the box itself) each net closes.
 """
 
+import dataclasses
 import sys
 import tempfile
 from pathlib import Path
@@ -55,6 +56,7 @@ def main() -> None:
         task = ls.Task(dataset=name, image_size=96, trial_size=32, batch_size=32, recover_steps=600, warm_epochs=8,
                        poses=boxes and str(boxes), view="none" if boxes else "affine")  # fmt: skip
         space = ls.load_space("lstn")
+        space = dataclasses.replace(space, seeds={name: space.seeds[name] for name in ("lstn", "places")})
         run = ls.search(space, task, budget_gflops=0.005, trials=1, out=Path(temporary) / "run",
                         ladder=ls.Ladder(epochs=(1, 3)))  # fmt: skip
         control, oracle = run.references.control[-1], run.references.oracle[-1]

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from small_search import BUDGET_GFLOPS, LADDER, NUM_SEEDS
+from small_search import BUDGET_GFLOPS, LADDER, NUM_SEEDS, InlineEngine
 
 import lstn_search as ls
 from lstn_search.runs.run import Run
@@ -58,12 +58,18 @@ def test_the_example_calls_what_there_is() -> None:
 
 
 def test_search_open_export(
-    small_run: Run, small_space: ls.Space, small_cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    small_run: Run,
+    small_space: ls.Space,
+    small_cache: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """In this process; with workers of its own in examples/."""
+    monkeypatch.setattr(ls.EngineOptions, "start", lambda options, *what: InlineEngine.make(small_cache)(*what))
     task = small_run.folder.settings.task
     run = ls.search(
         small_space, task, budget_gflops=BUDGET_GFLOPS, out=tmp_path / "run", trials=1, ladder=LADDER,
-        engine=ls.EngineOptions(workers=1, cache_dir=small_cache),
     )  # fmt: skip
     assert [e.candidate for e in run.entries] == [e.candidate for e in small_run.entries][: NUM_SEEDS + 1]
     opened = ls.open_run(str(tmp_path / "run"))

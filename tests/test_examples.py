@@ -1,28 +1,39 @@
-"""The scripts in examples/ run as they are."""
+"""The scripts in examples/ run as they are: one as a user starts it, the other in this process."""
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from small_search import InlineEngine
+
+import lstn_search as ls
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 
-@pytest.mark.parametrize(
-    ("script", "left"),
-    [
-        ("search_from_python.py", ("runs/example/report.html", "runs/example/export/model.py")),
-        ("own_images.py", ("runs/own-images/model.py",)),
-    ],
-)
-def test_it_runs_and_leaves_what_it_says(script: str, left: tuple[str, ...], tmp_path: Path) -> None:
+def test_it_runs_and_leaves_what_it_says(tmp_path: Path) -> None:
     environment = os.environ | {"LSTN_CACHE_DIR": str(tmp_path / "cache")}
     ran = subprocess.run(
-        [sys.executable, str(EXAMPLES / script)], cwd=tmp_path, env=environment, capture_output=True, text=True
-    )
+        [sys.executable, str(EXAMPLES / "search_from_python.py")],
+        cwd=tmp_path, env=environment, capture_output=True, text=True,
+    )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     assert "exported" in ran.stdout and "GFLOPs" in ran.stdout
-    for name in left:
+    for name in ("runs/example/report.html", "runs/example/export/model.py"):
         assert (tmp_path / name).is_file(), ran.stdout
+
+
+@pytest.mark.usefixtures("unproved")
+def test_own_images_are_searched_on(
+    tmp_path: Path, cache_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ls.EngineOptions, "start", lambda options, *what: InlineEngine.make(cache_dir)(*what))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["own_images.py"])
+    runpy.run_path(str(EXAMPLES / "own_images.py"), run_name="__main__")
+    printed, _ = capsys.readouterr()
+    assert "exported" in printed and "GFLOPs" in printed
+    assert (tmp_path / "runs" / "own-images" / "model.py").is_file(), printed

@@ -12,6 +12,8 @@ from lstn_search.cli import main
 from lstn_search.data import clutter
 from lstn_search.runs.run import open_run
 
+pytestmark = pytest.mark.usefixtures("unproved")
+
 Cli = Callable[..., str]
 
 

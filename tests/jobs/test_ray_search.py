@@ -20,7 +20,9 @@ from lstn_search.spec.space import Space
 from lstn_search.spec.task import Task
 from lstn_search.study.search import Search, SearchWatcher, search
 
-NUM_TRIALS = 4
+pytestmark = pytest.mark.usefixtures("unproved")
+
+NUM_TRIALS = 2
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from lstn_search.cli import main
 from lstn_search.errors import RunError
 from lstn_search.pages.facts.history import History, read_history
 from lstn_search.pages.page import WrittenReport, report
-from lstn_search.runs.run import Run
+from lstn_search.runs.run import Run, open_run
 from lstn_search.spec.results import TrialResult
 
 SECTIONS = ["front", "verified", "growth", "architecture", "choices", "fidelity", "theta", "ledger", "pictures",
@@ -40,9 +40,9 @@ CHARTS = {
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(complete_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A complete search, verified."""
-    made = make_run(tmp_path_factory.mktemp("runs") / "complete")
+    made = open_run(shutil.copytree(complete_run.folder.path, tmp_path_factory.mktemp("runs") / "complete"))
     (made.folder.path / "verify.json").write_text(json.dumps(make_verification(made).to_dict()))
     return made
 
@@ -105,18 +105,6 @@ def test_the_numbers_are_those_of_the_run(run: Run, page: Page) -> None:
     assert (options["--dataset"], options["--budget-gflops"]) == ("glyphs", "0.03")
 
 
-def test_a_report_of_three_objectives_says_so(page: Page, tmp_path: Path) -> None:
-    assert "--objectives" not in page.text
-    run = make_run(tmp_path / "run", objectives=("accuracy", "gflops", "params"))
-    page = Page(report(run).file)
-    assert page.sections == SECTIONS
-    assert "stand on the front of accuracy, GFLOPs and params, from " in page.text
-    assert "--objectives accuracy,gflops,params" in page.text
-    assert "points × GFLOPs × params." in page.text
-    best = max(run.front, key=lambda entry: entry.accuracy)
-    assert f"{best.candidate.name} reaches {best.accuracy:.1f} %" in page.text
-
-
 def test_the_verification_is_quoted(run: Run, page: Page) -> None:
     found = make_verification(run)
     row = next(row for row in found.finalists if row.name == found.pick)
@@ -129,15 +117,23 @@ def test_the_verification_is_quoted(run: Run, page: Page) -> None:
 # -- whatever is there -------------------------------------------------------------------------------------------------
 
 
-def test_interrupted_after_its_first_rung(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", trials=3, rungs=0)
-    found = Page(report(run).file)
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A search that ended with its first rung, and its report."""
+    made = make_run(tmp_path_factory.mktemp("runs") / "interrupted", trials=3, rungs=0)
+    report(made)
+    return made
+
+
+def test_interrupted_after_its_first_rung(interrupted: Run) -> None:
+    run = interrupted
+    found = Page(run.folder.path / "report.html")
     assert found.sections == SECTIONS
     assert "No architecture stands on the front" in found.text
     assert "Control and oracle have not been trained." in found.text
     assert f"--out {run.folder.path} --resume" in found.text
     assert "The search was interrupted" in found.text
-    assert {"growth", "architecture-best"}.isdisjoint(file.stem for file in (tmp_path / "run" / "report").iterdir())
+    assert {"growth", "architecture-best"}.isdisjoint(file.stem for file in (run.folder.path / "report").iterdir())
 
 
 def without_anything(run: Run) -> Run:
@@ -194,20 +190,37 @@ BAD = "</script><script>document.title='gone'</script><img src=x onerror=\"docum
 
 
 @pytest.fixture(scope="module")
-def hostile(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The report of a run all of whose names are bad, in a folder that is no better."""
+def hostile_run(run_of_three_objectives: Run) -> Run:
+    """A run of three objectives, all of whose names are bad."""
+    run = run_of_three_objectives
     entries = [
         dataclasses.replace(entry, candidate=dataclasses.replace(entry.candidate, name=BAD + entry.candidate.name))
         for entry in run.entries
     ]
-    out = tmp_path_factory.mktemp("out") / "a <i>folder<"
-    return report(dataclasses.replace(run, entries=entries), out).file
+    return dataclasses.replace(run, entries=entries)
 
 
-def test_names_are_only_text(run: Run, hostile: Path) -> None:
+@pytest.fixture(scope="module")
+def hostile(hostile_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its report, in a folder that is no better."""
+    return report(hostile_run, tmp_path_factory.mktemp("out") / "a <i>folder<").file
+
+
+def test_a_report_of_three_objectives_says_so(page: Page, hostile_run: Run, hostile: Path) -> None:
+    assert "--objectives" not in page.text
+    page = Page(hostile)
+    assert page.sections == SECTIONS
+    assert "stand on the front of accuracy, GFLOPs and params, from " in page.text
+    assert "--objectives accuracy,gflops,params" in page.text
+    assert "points × GFLOPs × params." in page.text
+    best = max(hostile_run.front, key=lambda entry: entry.accuracy)
+    assert f"{best.candidate.name} reaches {best.accuracy:.1f} %" in page.text
+
+
+def test_names_are_only_text(hostile_run: Run, hostile: Path) -> None:
     found = Page(hostile)
     assert BAD not in found.html and BAD in "".join(found.texts)
-    assert found.rows[0][0] == BAD + run.entries[0].candidate.name
+    assert found.rows[0][0] == hostile_run.entries[0].candidate.name
     assert "i" not in found.tags
     assert all((image["src"] or "").startswith("data:") for image in found.images)
 
@@ -263,10 +276,11 @@ def test_bad_input_is_one_line(
     assert err.startswith("error: ") and len(err.splitlines()) == 1
 
 
-def test_the_python_door_draws_the_same_page(run: Run, written: WrittenReport, tmp_path: Path) -> None:
-    again = ls.report(run, out=str(tmp_path))
+def test_the_python_door_draws_the_same_page(interrupted: Run, tmp_path: Path) -> None:
+    again = ls.report(interrupted, out=str(tmp_path))
     assert again.file == tmp_path / "report.html"
-    pages = [re.sub(r"Drawn [\d: +-]+", "", file.read_text()) for file in (written.file, again.file)]
+    drawn = (interrupted.folder.path / "report.html", again.file)
+    pages = [re.sub(r"Drawn [\d: +-]+", "", file.read_text()) for file in drawn]
     assert pages[0] == pages[1]
 
 
@@ -388,8 +402,8 @@ def test_without_a_script_the_front_is_still_there(browser: Any, written: Writte
     assert "This table needs JavaScript; the same rows are in trials.csv" in text
 
 
-def test_a_hostile_name_runs_nothing(browser: Any, run: Run, hostile: Path) -> None:
+def test_a_hostile_name_runs_nothing(browser: Any, hostile_run: Run, hostile: Path) -> None:
     show(browser, hostile)
     assert "gone" not in browser.title
     assert browser.get_log("browser") == []
-    assert column(browser, "#all", 0)[0] == BAD + run.entries[0].candidate.name
+    assert column(browser, "#all", 0)[0] == hostile_run.entries[0].candidate.name

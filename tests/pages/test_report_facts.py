@@ -49,8 +49,8 @@ from lstn_search.spec.warp_families import DEFAULT_WARP, WARP_FAMILIES
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return make_run(tmp_path_factory.mktemp("runs") / "complete")
+def run(complete_run: Run) -> Run:
+    return complete_run
 
 
 @pytest.fixture(scope="module")
@@ -185,8 +185,8 @@ def volume(points: list[pareto.Point], reference: pareto.Point) -> float:
     )
 
 
-def test_with_parameters_as_an_objective_the_hypervolume_is_a_volume(tmp_path: Path) -> None:
-    run = make_run(tmp_path / "run", objectives=("accuracy", "gflops", "params"))
+def test_with_parameters_as_an_objective_the_hypervolume_is_a_volume(run_of_three_objectives: Run) -> None:
+    run = run_of_three_objectives
     info = growth_info(run, read_history(run))
     most = max(entry.candidate.params for entry in run.entries)
     assert info.reference == (42.0, BUDGET_GFLOPS, pytest.approx(1.1 * most))

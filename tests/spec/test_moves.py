@@ -197,11 +197,11 @@ def test_the_cheapest_may_have_a_residual_unit() -> None:
 
 
 @pytest.mark.parametrize("units", [[0, 1, 2, 3, 4, 5, 6], [6]], ids=str)
-def test_cheapest_of_the_whole_space_takes_less_than_a_second(units: list[int]) -> None:
+def test_cheapest_of_the_whole_space_takes_less_than_a_second(units: list[int], second: float) -> None:
     space = Space(name="lstn", values={**LSTN.values, "units": tuple(units)})
     start = time.process_time()
     gflops, _ = moves.cheapest(space, 224, 64)
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < second
     rng = random.Random(0)
     archs = [space.expand(space.sample(rng)) for _ in range(300)]
     assert gflops <= min(cost(arch, 224).gflops for arch in archs if fits(arch, 64) and fits(arch, 224))

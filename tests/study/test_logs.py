@@ -23,6 +23,8 @@ from lstn_search.spec.space import Space
 from lstn_search.study.logs import MAX_METRICS, MLflowLog, TensorBoardLog, make_logs, record_of
 from lstn_search.study.search import Search, SearchWatcher, search
 
+pytestmark = pytest.mark.usefixtures("unproved")
+
 ROOT = Path(__file__).resolve().parents[2]
 Metrics = dict[str, list[tuple[int, float]]]
 """(step, value) by name, in the order they were logged."""

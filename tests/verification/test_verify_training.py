@@ -27,7 +27,9 @@ from lstn_search.training.workbench import Workbench
 from lstn_search.verification.plan import make_plan
 from lstn_search.verification.result import Verification
 
-SHORT: dict[str, Any] = {"recover_steps": 60, "precision": "fp32"}
+pytestmark = pytest.mark.usefixtures("unproved")
+
+SHORT: dict[str, Any] = {"recover_steps": 30}
 
 
 @pytest.fixture
