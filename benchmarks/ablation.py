@@ -4,8 +4,8 @@
     python benchmarks/ablation.py --dataset clutter --out ablation.jsonl
 
 Measured after the recover stage: the corner error, and the accuracy in front of the frozen classifier under reflection.
-On clutter all poses are known and nothing is drawn. Where another choice would change the cost, widths and units are set
-so that it hardly does. A line of JSON is appended a training; what the file already holds is not trained again. At its
+On clutter all poses are known and nothing is drawn. Where another choice would change the cost, widths and units are
+set so that it hardly does. A line of JSON is appended a training; what the file already holds is not trained again. At its
 end it prints a table.
 """
 
