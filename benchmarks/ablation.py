@@ -5,8 +5,8 @@
 
 Measured after the recover stage: the corner error, and the accuracy in front of the frozen classifier under reflection.
 On clutter all poses are known and nothing is drawn. Where another choice would change the cost, widths and units are
-set so that it hardly does. A line of JSON is appended a training; what the file already holds is not trained again. At its
-end it prints a table.
+set so that it hardly does. A line of JSON is appended a training; what the file already holds is not trained again. At
+its end it prints a table.
 """
 
 import argparse
