@@ -202,6 +202,7 @@ def verify(
     *,
     top: int = 2,
     seeds: int = 5,
+    against: Sequence[str] | None = None,
     minutes: float | None = None,
     epochs: int | None = None,
     recover_steps: int | None = None,
@@ -213,8 +214,9 @@ def verify(
 ) -> "Verification":
     """Retrain the `top` of a run's front, its seed points, control and oracle with `seeds` fresh seeds, and compare.
 
-    The schedule is the search's longest unless `epochs` or `recover_steps` ask for more; `data_dir` and `device` are
-    the run's. What is on file in the run folder is not trained again. Raises LstnError on bad input.
+    `against` names the seed points, if not all. The schedule is the search's longest unless `epochs` or `recover_steps`
+    ask for more; `data_dir` and `device` are the run's. What is on file in the run folder is not trained again. Raises
+    LstnError on bad input.
     """
     from lstn_search.verification.plan import make_plan
     from lstn_search.verification.verify import verify as run_verification
@@ -223,6 +225,7 @@ def verify(
         run,
         top=top,
         seeds=seeds,
+        against=against,
         epochs=epochs,
         recover_steps=recover_steps,
         data_dir=str(Path(data_dir).expanduser()) if data_dir else None,

@@ -38,6 +38,10 @@ def verify_command(
         int, typer.Option(help="How many of the front to verify, the most accurate first.", rich_help_panel=LENGTH)
     ] = 2,
     seeds: Annotated[int, typer.Option(help="Trainings of each; at least 2.", rich_help_panel=LENGTH)] = 5,
+    against: Annotated[
+        str | None,
+        typer.Option(help="Seed points to train beside them, such as lstn,stn; all of them.", rich_help_panel=LENGTH),
+    ] = None,
     minutes: Annotated[
         float | None, typer.Option(help="Start no training after so long.", rich_help_panel=LENGTH)
     ] = None,
@@ -58,13 +62,14 @@ def verify_command(
     from lstn_search.runs.run import open_run
 
     engine = EngineOptions(**of_engine)
+    names = None if against is None else [name.strip() for name in against.split(",") if name.strip()]
     console = make_console()
     progress = VerifyProgress(Console(stderr=True, highlight=False, markup=False, emoji=False) if as_json else console)
     try:
         with progress:
             verify(
-                open_run(run), top=top, seeds=seeds, minutes=minutes, engine=engine, retries=retries, watcher=progress,
-                **of_task,
+                open_run(run), top=top, seeds=seeds, against=names,
+                minutes=minutes, engine=engine, retries=retries, watcher=progress, **of_task,
             )  # fmt: skip
     except KeyboardInterrupt:
         if progress.verification is not None:

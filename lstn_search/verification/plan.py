@@ -3,8 +3,9 @@
 import dataclasses
 import itertools
 import shlex
+from collections.abc import Sequence
 
-from lstn_search.errors import SettingError
+from lstn_search.errors import SettingError, did_you_mean
 from lstn_search.runs.entries import Entry
 from lstn_search.runs.run import Run
 from lstn_search.spec.arch import Arch
@@ -63,6 +64,7 @@ def make_plan(
     *,
     top: int = 2,
     seeds: int = 5,
+    against: Sequence[str] | None = None,
     epochs: int | None = None,
     recover_steps: int | None = None,
     data_dir: str | None = None,
@@ -70,6 +72,7 @@ def make_plan(
 ) -> Plan:
     """The `top` most accurate of the run's front and its seed points, at the run's longest schedule or a longer one.
 
+    `against` names the seed points, if not all.
     Raises SettingError: a number that makes no sense, a shorter schedule, or a run whose front is empty; and
     RunError: a run that was trained in another way than this release trains.
     """
@@ -89,10 +92,20 @@ def make_plan(
         device=device or run.task.device,
     )
     picks = sorted(run.front, key=lambda entry: -entry.accuracy)[:top]
-    seed_points = [entry for entry in run.entries if entry.candidate.is_seed and entry.rung >= 0]
-    chosen = {entry.candidate.number: entry for entry in (*picks, *seed_points)}.values()
+    seed_points = {entry.candidate.name: entry for entry in run.entries if entry.candidate.is_seed and entry.rung >= 0}
+    for name in against or ():
+        if name not in seed_points:
+            raise SettingError(
+                f"{name!r} is no seed point that {run.folder.path} has trained; {did_you_mean(name, seed_points)}"
+            )
+    wanted = [seed_points[name] for name in (seed_points if against is None else against)]
+    chosen = {entry.candidate.number: entry for entry in (*picks, *wanted)}.values()
     contenders = (_contender(run, entry, task, is_front_pick=entry in picks) for entry in chosen)
-    options = {"epochs": epochs, "recover-steps": recover_steps}
+    options = {
+        "against": None if against is None else shlex.quote(",".join(against)),
+        "epochs": epochs,
+        "recover-steps": recover_steps,
+    }
     given = "".join(f" --{name} {value}" for name, value in options.items() if value is not None)
     fresh = (seed for seed in itertools.count(FIRST_SEED) if seed != run.task.seed)
     return Plan(

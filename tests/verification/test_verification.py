@@ -101,6 +101,28 @@ def test_the_schedule_is_the_longest_of_the_search_or_longer(run: Path) -> None:
         plan_for(run, epochs=1)
 
 
+def test_seed_points_to_compare_with_can_be_named(run: Path) -> None:
+    everyone = {row.name for row in plan_for(run).contenders if row.is_seed}
+    assert len(everyone) > 1
+    (name, other) = sorted(everyone)[:2]
+    found = {row.name for row in plan_for(run).contenders if not row.is_seed}
+    for against in ([name], [other, name], []):
+        plan = plan_for(run, against=against)
+        assert {row.name for row in plan.contenders} == found | set(against)
+        assert f" --against {','.join(against) or repr('')}" in plan.command
+    assert "--against" not in plan_for(run).command
+    with pytest.raises(SettingError, match=r"'ltsn' is no seed point that .+ has trained; known: "):
+        plan_for(run, against=["ltsn"])
+
+
+def test_a_verification_without_seed_points_says_what_it_can(run: Path) -> None:
+    found = verify(plan_for(run, against=[]), run, inline(run))
+    assert [row.is_seed for row in found.finalists] == [False]
+    assert found.complete_seeds == (1000, 1001) and found.sentences
+    more = verify(plan_for(run), run, inline(run))
+    assert len(more.finalists) > 1 and more.finalists[-1].name != found.finalists[0].name
+
+
 def test_seeds_are_fresh_whatever_the_seed_of_the_search(run: Path) -> None:
     assert plan_for(run, seeds=3).seeds == (1000, 1001, 1002)
     opened = open_run(run)
