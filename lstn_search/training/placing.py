@@ -12,10 +12,11 @@ from pathlib import Path
 
 import torch
 
+from lstn_search.data.views import View
 from lstn_search.errors import SettingError
 from lstn_search.nets.localizer import Localizer
 from lstn_search.nets.warps import compose
-from lstn_search.spec.space import load_space
+from lstn_search.spec.arch import SOFT_ARGMAX, Arch, Head, Layer
 from lstn_search.spec.task import RECIPE_VERSION
 from lstn_search.training.memo import remembered
 from lstn_search.training.precision import settle_precision
@@ -24,6 +25,18 @@ from lstn_search.training.workbench import Workbench
 
 __all__ = ["complete_poses"]
 
+PLACER = Arch(
+    layers=(
+        Layer(out_channels=16, kernel=3, stride=2, padding=1, norm="conv-bn-act"),
+        Layer(out_channels=32, kernel=3, stride=2, padding=1, norm="conv-bn-act"),
+        *[Layer(out_channels=32, kernel=3, padding=1, norm="conv-bn-act", skip=1)] * 3,
+    ),
+    head=Head(hidden=32, pool_to=SOFT_ARGMAX),
+    look=64,
+)
+"""The net that places: no search weighs its cost, as it is trained once a task."""
+STRENGTH = 0.6
+"""Of the view that is drawn while it recovers: few images need more variety than many (docs/trial.md)."""
 MAX_ROUNDS = 4
 NUM_WARPS = 8
 """Over which what is said of an image is the median."""
@@ -41,8 +54,8 @@ def complete_poses(bench: Workbench, cache_dir: Path, on_stage: Callable[[str], 
     settle_precision(bench, cache_dir)
     task = bench.task
     key = task.key(
-        "verification", placed=True, seed=task.seed, recipe=RECIPE_VERSION, device=bench.device.type,
-        fingerprint=bench.fingerprint, autocast=bench.use_autocast,
+        "verification", placed=[PLACER.digest, STRENGTH], seed=task.seed, recipe=RECIPE_VERSION,
+        device=bench.device.type, fingerprint=bench.fingerprint, autocast=bench.use_autocast,
     )  # fmt: skip
     pose_I23 = remembered(
         cache_dir / "poses",
@@ -56,11 +69,11 @@ def complete_poses(bench: Workbench, cache_dir: Path, on_stage: Callable[[str], 
 
 def _place(bench: Workbench, missing_I: torch.Tensor, on_stage: Callable[[str], None]) -> torch.Tensor:
     """The poses of these images (I x 2 x 3) by the localizer that is best at the known ones of validation images."""
-    arch = load_space("lstn").seeds["places"]
+    view = bench.view or View.named("affine", STRENGTH)
     best_px, best_I23 = float("inf"), torch.empty(0)
     for number in range(1, MAX_ROUNDS + 1):
         on_stage(f"placing {len(missing_I):,} images without a pose: round {number}")
-        training = RecoverTraining(bench, build_localizer(bench, arch))
+        training = RecoverTraining(bench, build_localizer(bench, PLACER), view=view)
         try:
             training.run_to(bench.task.recover_steps)
             error_px = training.measure().corner_error_px

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lstn_search.data.views import View
 from lstn_search.nets.localizer import Localizer
 from lstn_search.nets.warps import corner_error_px
 from lstn_search.spec.arch import Arch
@@ -62,11 +63,11 @@ class RecoverTraining:
     Adam at a constant rate, after a warm-up, on the error of theta against what a perfect localizer says: the inverse
     of the drawn warp, composed with the pose where the object was not upright to begin with. Where the localizer's
     family cannot express that, it learns the nearest warp that the family has. The error is the task's `recover_loss`:
-    mean square, or mean distance of the corners in units of half the side.
+    mean square, or mean distance of the corners in units of half the side. `view`: what is drawn, if not the bench's.
     """
 
-    def __init__(self, bench: Workbench, localizer: Localizer) -> None:
-        self.bench, self.localizer = bench, localizer
+    def __init__(self, bench: Workbench, localizer: Localizer, *, view: View | None = None) -> None:
+        self.bench, self.localizer, self.view = bench, localizer, view or bench.recover_view
         self.optimizer = torch.optim.Adam(localizer.parameters(), lr=bench.task.recover_lr, fused=True)
         self.num_steps, self.seconds = 0, 0.0
         self._average = MovingAverage(localizer)
@@ -86,7 +87,7 @@ class RecoverTraining:
         milestones = {max(1, round(share * task.recover_steps)) for share in MILESTONES}
         self.localizer.train()
         if self._batches is None:
-            self._batches = _batches_after(self.bench, self.num_steps)
+            self._batches = self._batches_after(self.num_steps)
         while self.num_steps < steps:
             batch = next(self._batches)
             for group in self.optimizer.param_groups:
@@ -104,6 +105,13 @@ class RecoverTraining:
             if self.num_steps % CHECK_EVERY == 0 and not math.isfinite(loss.item()):
                 raise Diverged(f"the recover loss is {loss.item()} at step {self.num_steps}")
         self.seconds += time.perf_counter() - start
+
+    def _batches_after(self, steps: int) -> Iterator[Batch]:
+        """Warped training batches without end, from the one that follows so many steps."""
+        epoch, done = divmod(steps, len(self.bench.posed_train_I) // self.bench.task.batch_size)
+        while True:
+            yield from self.bench.train_batches("recover", epoch, self.view, posed=True, skip=done)
+            epoch, done = epoch + 1, 0
 
     def measure(self) -> Recovery:
         """Both errors of the weights that count. Raises Diverged when they are not finite."""
@@ -137,14 +145,6 @@ def _loss(name: str, theta_B23: torch.Tensor, target_B23: torch.Tensor | None) -
     if name == "mse":
         return F.mse_loss(theta_B23, target_B23)
     return corner_error_px(theta_B23, target_B23, image_size=2).mean()
-
-
-def _batches_after(bench: Workbench, steps: int) -> Iterator[Batch]:
-    """Warped training batches without end, from the one that follows so many steps."""
-    epoch, done = divmod(steps, len(bench.posed_train_I) // bench.task.batch_size)
-    while True:
-        yield from bench.train_batches("recover", epoch, bench.recover_view, posed=True, skip=done)
-        epoch, done = epoch + 1, 0
 
 
 @torch.no_grad()
