@@ -59,7 +59,7 @@ def reopen(study: Study) -> Study:
 
 def stored(study: Study) -> list[FrozenTrial]:
     """Optuna's own reading of the study."""
-    loaded = optuna.load_study(study_name="lstn-search", storage=study.folder.storage_url)
+    loaded = optuna.load_study(study_name="lstn-search", storage=study.folder.storage.open())
     return loaded.get_trials(deepcopy=False)
 
 
