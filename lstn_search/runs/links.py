@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lstn_search.errors import RunError
 
-__all__ = ["refuse_links"]
+__all__ = ["OURS", "refuse_links"]
 
 OURS = (
     *("best", "checkpoints", "fidelity", "logs", "mlflow-artifacts", "report", "tensorboard", "verify"),

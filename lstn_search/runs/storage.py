@@ -16,9 +16,9 @@ import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, quote_plus
 
 from lstn_search.errors import RunError, SettingError
+from lstn_search.runs.links import OURS
 
 if TYPE_CHECKING:
     import optuna
@@ -69,7 +69,10 @@ class Storage:
         path = url.database or ":memory:"
         if path == ":memory:" or path.startswith("file:") or "\0" in path or set(url.query) - {"timeout"}:
             raise SettingError(f"--storage must be an SQLite file by its plain path, as memory is lost; {EXAMPLE}")
-        return cls(url=url.set(drivername="sqlite", database=str(folder / path)), folder=folder)
+        storage = cls(url=url.set(drivername="sqlite", database=str(folder / path)), folder=folder)
+        if storage.is_inside and storage.place_inside.split("/")[0] in OURS and storage.place_inside != STUDY_FILE:
+            raise SettingError(f"--storage names {storage.place_inside}, where a run keeps something else; {EXAMPLE}")
+        return storage
 
     @classmethod
     def of_folder(cls, folder: Path) -> "Storage":
@@ -92,11 +95,17 @@ class Storage:
         return self.file is not None and self.file.is_relative_to(self.folder)
 
     @property
+    def place_inside(self) -> str:
+        """Of a file of the run folder, its path from there."""
+        assert self.file is not None
+        return self.file.relative_to(self.folder).as_posix()
+
+    @property
     def public(self) -> str:
         """For the manifest and for messages: without anything secret, and relative where it moves with the folder."""
         url = self.url.set(query={})._replace(password=None)  # set() takes None for "as it was"
         if self.is_inside:
-            url = url.set(database=str(self.file.relative_to(self.folder)))  # type: ignore[union-attr]
+            url = url.set(database=self.place_inside)
         return url.render_as_string()
 
     @property
@@ -204,16 +213,22 @@ class Storage:
 
     def _without_secrets(self, text: str) -> str:
         """What a driver says, without what may be a password, however it is spelled."""
-        values = [value for values in self.url.normalized_query.values() for value in values]
-        parts = {part for value in values for part in (value, *re.split("[;=&]", value)) if len(part) > 3}
-        for part in sorted(parts | {str(self.url.password or "")} - {""}, key=len, reverse=True):
-            for spelling in (part, quote(part), quote_plus(part), quote(part, safe="")):
-                text = text.replace(spelling, "***")
+        values = {value for values in self.url.normalized_query.values() for value in values}
+        values |= {setting.partition("=")[2] for value in values for setting in value.split(";")}  # as ODBC takes them
+        secrets = {value for value in values if len(value) > 3} | {str(self.url.password or "")} - {""}
+        for secret in sorted(secrets, key=len, reverse=True):
+            text = re.sub("".join(map(_spellings, secret)), "***", text)
         return text
 
 
 def _stored(study: "optuna.Study") -> Stored:
     return Stored(user_attrs=study.user_attrs, trials=study.get_trials(deepcopy=False))
+
+
+def _spellings(sign: str) -> str:
+    """A pattern for a character as it is, and as URLs may have it."""
+    encoded = "".join(f"%{byte:02X}" for byte in sign.encode(errors="replace"))
+    return f"(?:{re.escape(sign)}|(?i:{encoded}){'|[+]' if sign == ' ' else ''})"
 
 
 def _place(url: "URL") -> tuple[str | int | None, ...]:
