@@ -19,7 +19,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lstn_search.atomic import write_atomically
+from lstn_search.atomic import FRESH, write_atomically
 from lstn_search.errors import RunError, SettingError
 from lstn_search.runs.links import refuse_links
 from lstn_search.runs.lock import HOLDER, LOCK, FolderLock
@@ -67,12 +67,12 @@ class RunFolder:
         other settings, or when its study is not the one that it has trained.
         """
         folder, another = cls(path, {}, storage=storage), "choose another --out"
+        refuse_links(path)
         try:
             if path.is_dir() and not (path / MANIFEST).exists() and not _is_as_good_as_empty(path):
                 raise RunError(f"{path} is not empty and holds no run; {another}")
         except OSError as error:
             raise RunError(f"{path} cannot be written ({error.strerror}); {another}") from None
-        refuse_links(path)
         lock = FolderLock(path, what="another search", wait=f"wait for it, or {another}", unwritable=another)
         folder._lock = lock
         try:
@@ -251,7 +251,7 @@ def _is_as_good_as_empty(path: Path) -> bool:
 def _remove_left_overs(path: Path) -> None:
     """What was being written when the search was killed."""
     for name in (MANIFEST, HOLDER, "trials.csv", "pareto.csv", "pareto.json", "pareto.png", "best"):
-        for left_over in path.glob(f".{name.removeprefix('.')}.{'?' * 8}"):
+        for left_over in path.glob(f".{name}.{FRESH}"):
             if left_over.is_dir():
                 shutil.rmtree(left_over)
             else:

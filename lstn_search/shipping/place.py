@@ -13,12 +13,11 @@ import errno
 import hashlib
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from lstn_search.atomic import write_atomically
+from lstn_search.atomic import beside, write_atomically
 from lstn_search.errors import RunError
 
 __all__ = ["RECORD", "check_place", "put_files"]
@@ -96,7 +95,7 @@ def _swap(folder: Path, files: Mapping[str, bytes]) -> bool:
     if works_here or _names(folder) - replaceable - LITTER:
         return False
     folder.parent.mkdir(parents=True, exist_ok=True)
-    new = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
+    new = beside(folder)
     try:
         new.mkdir()
     except OSError:  # the folder may be writable where its parent is not
