@@ -1,5 +1,6 @@
 """The command `export`: an architecture of a run as code that needs only torch."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -45,4 +46,4 @@ def export_command(
         f"proved without lstn_search on {proof.num_images} images of {proof.image_size} px: largest difference "
         f"{proof.max_theta_difference:.1e} in theta, {proof.max_image_difference:.1e} in the warped images"
     )
-    console.print(f"try it: python {out / 'model.py'}")
+    console.print(f"try it: python {shlex.quote(str(out / 'model.py'))}")

@@ -105,6 +105,8 @@ class RunFolder:
             SearchSettings.from_dict(manifest["settings"])
             if type(manifest["id"]) is not str or type(manifest.get("counts", {}).get("trained", 0)) is not int:
                 raise TypeError("its id or counts are of another kind")
+            if type(manifest.get("checkpoints_in") or "") is not str:
+                raise TypeError("its checkpoints_in is no path")
             if manifest.get("storage") is not None:
                 manifest["storage"] = Storage.parse(manifest["storage"], path).public  # earlier ones held the query
         except (FileNotFoundError, NotADirectoryError):
@@ -252,7 +254,7 @@ def _remove_left_overs(path: Path) -> None:
     """What was being written when the search was killed."""
     for name in (MANIFEST, HOLDER, "trials.csv", "pareto.csv", "pareto.json", "pareto.png", "best"):
         for left_over in path.glob(f".{name}.{FRESH}"):
-            if left_over.is_dir():
+            if left_over.is_dir() and not left_over.is_symlink():
                 shutil.rmtree(left_over)
             else:
                 left_over.unlink()

@@ -16,7 +16,7 @@ from lstn_search.ranking.facts import FIDELITY_FILE
 from lstn_search.runs.folder import RunFolder, checkpoint_file
 from lstn_search.runs.links import OURS
 from lstn_search.runs.run import Run, open_run
-from lstn_search.spec.results import DEAD
+from lstn_search.spec.results import TrialResult
 from lstn_search.spec.space import Space
 from lstn_search.study.search import Search, SearchWatcher
 from lstn_search.study.study import Study
@@ -28,7 +28,7 @@ KINDS = ["to a file", "to a folder", "to nothing", "a pipe"]
 
 def begun(path: Path, space: Space) -> Study:
     study = Study(make_folder(path, make_settings(space)), space)
-    play(study, 8)
+    play(study, 1)
     study.folder.write_manifest(data={"fingerprint": "none"})
     return study
 
@@ -79,7 +79,7 @@ def test_what_the_run_s_owner_put_there_is_not_asked_about(small_space: Space, t
     begun(tmp_path / "disk" / "run", small_space)
     (tmp_path / "disk" / "run" / "images").symlink_to(victim)
     (tmp_path / "run").symlink_to(tmp_path / "disk" / "run")
-    assert len(open_run(tmp_path / "run").entries) == 8 + len(small_space.seeds)
+    assert len(open_run(tmp_path / "run").entries) == 1 + len(small_space.seeds)
     RunFolder.create(tmp_path / "run", make_settings(small_space), resume=True).release()
 
 
@@ -129,14 +129,13 @@ def test_of_the_checkpoints_only_the_run_s_own_that_are_not_needed_are_removed(
     small_space: Space, tmp_path: Path
 ) -> None:
     study = begun(tmp_path, small_space)
-    alive, dead = (
-        next(entry for entry in study.entries if (entry.status in DEAD and not entry.candidate.is_seed) == is_dead)
-        for is_dead in (False, True)
-    )
-    file = checkpoint_file(tmp_path, alive.candidate.arch, 0)
+    candidate = study.ask()
+    assert candidate is not None
+    study.record(candidate, 0, TrialResult(status="inert", corner_error_px=9.0))
+    file = checkpoint_file(tmp_path, study.entries[0].candidate.arch, 0)
     file.parent.mkdir()
     kept = {file.name, "best.pt", ".mine.pt.0123abcd", "0123456789abcdef-0.pt", ".0123456789abcdef-0.pt.0123abcd"}
-    of_dead = checkpoint_file(tmp_path, dead.candidate.arch, 0).name
+    of_dead = checkpoint_file(tmp_path, candidate.arch, 0).name
     removed = {of_dead, file.name.replace("-0", "-1"), f".{file.name}.0123abcd", f".{of_dead}.0123abcd"}
     for name in kept | removed:
         (file.parent / name).touch()

@@ -318,7 +318,15 @@ def test_a_manifest_alone_opens_no_database_outside_of_its_folder(
 
 @pytest.mark.parametrize(
     "change",
-    [{"id": 3}, {"id": None}, {"counts": []}, {"counts": {"trained": "7"}}, {"storage": 7}, {"storage": "x"}],
+    [
+        {"id": 3},
+        {"id": None},
+        {"counts": []},
+        {"counts": {"trained": "7"}},
+        {"storage": 7},
+        {"checkpoints_in": 3},
+        {"storage": "x"},
+    ],
     ids=str,
 )
 def test_a_manifest_of_another_kind_is_one_line(small_space: Space, tmp_path: Path, change: dict[str, object]) -> None:
