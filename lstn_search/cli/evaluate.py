@@ -70,8 +70,8 @@ def eval_command(
     if out is not None:
         from lstn_search.shipping.place import check_place
 
-        check_place(out, force=force)  # hours before it is written
-        check_writable(out)
+        check_writable(out)  # hours before it is written
+        check_place(out, force=force)
 
     from rich.console import Console
 
