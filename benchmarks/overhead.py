@@ -134,7 +134,7 @@ def fill(folder: RunFolder, space: Space, size: int) -> None:
     study = Study(folder, space)  # makes the tables
     del study
     for name, rows in ((folder.study_name, trials), (folder.rungs_name, rungs)):
-        optuna.load_study(study_name=name, storage=folder.storage_url).add_trials(rows)
+        optuna.load_study(study_name=name, storage=folder.storage.open()).add_trials(rows)
 
 
 def _affordable(
@@ -219,7 +219,9 @@ def time_ours(
 def num_told(path: Path) -> int:
     """How many proposals the study in a run folder holds."""
     folder = RunFolder.open(path)
-    return len(optuna.load_study(study_name=folder.study_name, storage=folder.storage_url).get_trials(deepcopy=False))
+    return len(
+        optuna.load_study(study_name=folder.study_name, storage=folder.storage.open()).get_trials(deepcopy=False)
+    )
 
 
 class Plain:

@@ -21,7 +21,8 @@ from optuna.distributions import CategoricalDistribution, distribution_to_json
 from optuna.trial import FrozenTrial, create_trial
 
 from lstn_search.runs.entries import score
-from lstn_search.runs.folder import STUDY_FILE, RunFolder
+from lstn_search.runs.folder import RunFolder
+from lstn_search.runs.storage import STUDY_FILE
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import fits
 from lstn_search.spec.results import References, TrialResult

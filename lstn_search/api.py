@@ -124,13 +124,14 @@ def evaluate(
     *,
     name: str = "arch",
     out: str | Path | None = None,
+    force: bool = False,
     cache_dir: str | Path | None = None,
     on_stage: OnStage = lambda what: None,
 ) -> "EvalReport":
     """Train one architecture (None: none) at the task's schedule and test it once, beside control and oracle.
 
-    `out` gets report.json and the trained model as code, as from `eval --out`. `Task(**FULL_SCHEDULE, ...)` is the
-    schedule of the command. Raises LstnError on bad input.
+    `out` gets report.json and the trained model as code, as from `eval --out`; `force` as for `export`.
+    `Task(**FULL_SCHEDULE, ...)` is the schedule of the command. Raises LstnError on bad input.
     """
     from lstn_search.data.cache import default_cache_dir
     from lstn_search.jobs.work import prepared_task
@@ -141,22 +142,29 @@ def evaluate(
     prepared = prepared_task(task, cache, on_stage)
     report, model = run_evaluation(prepared, arch, name=name, cache_dir=cache, on_stage=on_stage)
     if out is not None:
-        write_evaluation(Path(out).expanduser(), report, model, prepared.bench)
+        write_evaluation(Path(out).expanduser(), report, model, prepared.bench, force=force)
     return report
 
 
-def open_run(path: str | Path) -> "Run":
-    """What a search left in a folder, to read from. Raises RunError when it holds no run."""
+def open_run(path: str | Path, *, storage: str | None = None) -> "Run":
+    """What a search left in a folder, to read from. Raises RunError when it holds no run.
+
+    `storage` is the URL of the run's study, where that is not in the folder: a manifest alone opens no database.
+    """
     from lstn_search.runs.run import open_run as open_folder
 
-    return open_folder(Path(path))
+    return open_folder(Path(path), storage=storage)
 
 
-def export(run: "Run", pick: str, out: str | Path) -> "Proof":
-    """Write one architecture of a run's front as code that needs only torch, with its weights; it proves itself."""
+def export(run: "Run", pick: str, out: str | Path, *, force: bool = False) -> "Proof":
+    """Write one architecture of a run's front as code that needs only torch, with its weights; it proves itself.
+
+    What was exported to `out` before is replaced as a whole. Raises RunError when others' files lie there, unless
+    `force`: then those of the same names are replaced, and the rest stays.
+    """
     from lstn_search.shipping.export import write_export
 
-    return write_export(run, run.find(pick), Path(out))
+    return write_export(run, run.find(pick), Path(out), force=force)
 
 
 def fidelity(

@@ -19,7 +19,7 @@ from lstn_search.ranking import facts
 from lstn_search.runs import folder
 
 
-def no_weights(*what: object) -> None:
+def no_weights(*what: object, **options: object) -> None:
     """In the place of `write_export`, which would find nothing that was trained."""
     raise CheckpointError("what is made up has no weights")
 

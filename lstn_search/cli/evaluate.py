@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lstn_search.cli.options import Given, SeedPointSpace, check_writable, options, with_settings
+from lstn_search.cli.options import (
+    Force,
+    Given,
+    RunStorage,
+    SeedPointSpace,
+    check_writable,
+    options,
+    split_run,
+    with_settings,
+)
 from lstn_search.errors import RunError, SettingError
 from lstn_search.jobs.launch import EngineOptions
 from lstn_search.spec.arch import Arch
@@ -19,8 +28,6 @@ if TYPE_CHECKING:
     from lstn_search.training.evaluation import EvalReport, Evaluation
 
 __all__ = ["full_schedule_task", "register", "resolve_eval_arch"]
-
-MANIFEST = "manifest.json"
 
 
 def register(app: typer.Typer) -> None:
@@ -43,6 +50,8 @@ def eval_command(
         Path | None,
         typer.Option(help="Also write report.json and the trained model as code here.", rich_help_panel=OUTPUT),
     ] = None,
+    force: Force = False,
+    storage: RunStorage = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=OUTPUT)] = False,
 ) -> None:
     """Train one architecture at the full schedule and test it, beside a control without a transformer and an oracle.
@@ -50,7 +59,7 @@ def eval_command(
     By default 2,000 recover steps and 12 joint epochs; an architecture of a RUN is trained with the run's other
     settings. The test images are looked at once, at the end.
     """
-    name, chosen, run_task = resolve_eval_arch(arch, space)
+    name, chosen, run_task = resolve_eval_arch(arch, space, storage)
     task = full_schedule_task(of_task, run_task)
     if chosen is not None:
         from lstn_search.spec.cost import cost
@@ -59,7 +68,10 @@ def eval_command(
             cost(chosen, size)  # refuses what cannot be built, before anything is loaded
 
     if out is not None:
+        from lstn_search.shipping.place import check_place
+
         check_writable(out)  # hours before it is written
+        check_place(out, force=force)
 
     from rich.console import Console
 
@@ -68,7 +80,7 @@ def eval_command(
 
     with Console(stderr=True).status("data") as status:
         report = evaluate(
-            chosen, task, name=name, out=out, cache_dir=of_engine.get("cache_dir"), on_stage=status.update
+            chosen, task, name=name, out=out, force=force, cache_dir=of_engine.get("cache_dir"), on_stage=status.update
         )
     if as_json:
         print(json.dumps(report.to_dict(), indent=2))
@@ -76,21 +88,22 @@ def eval_command(
         _print(make_console(), report, chosen)
 
 
-def resolve_eval_arch(text: str, space: str) -> tuple[str, Arch | None, Task | None]:
+def resolve_eval_arch(text: str, space: str, storage: str | None = None) -> tuple[str, Arch | None, Task | None]:
     """The name to print, the architecture (None for none), and the task of the run it comes from, if it does."""
     from lstn_search.spec.space import load_space, resolve_arch
 
     if text == "none":
         return text, None, None
-    folder, _, pick = text.partition(":")
-    if (Path(folder) / MANIFEST).is_file():
+    if (found := split_run(text)) is not None:
         from lstn_search.runs.run import open_run
 
-        run = open_run(Path(folder))
-        candidate = run.find(pick or "best").candidate
+        folder, which = found
+        run = open_run(folder, storage=storage)
+        candidate = run.find(which).candidate
         return candidate.name, candidate.arch, run.task
-    if Path(folder).is_dir():
-        raise RunError(f"{folder} holds no run (no {MANIFEST}); give the folder a search wrote")
+    for place in (text, text.partition(":")[0]):
+        if Path(place).is_dir():
+            raise RunError(f"{place} holds no run (no manifest.json); give the folder a search wrote")
     return Path(text).stem, resolve_arch(text, load_space(space)), None
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lstn_search.cli.options import Given, Retries, RunFolderArgument, options, with_settings
+from lstn_search.cli.options import Given, Retries, RunFolderArgument, RunStorage, options, with_settings
 from lstn_search.jobs.launch import EngineOptions
 from lstn_search.spec.fields import LENGTH, OUTPUT
 from lstn_search.spec.task import Task
@@ -43,6 +43,7 @@ def fidelity_command(
         typer.Option(help="With --deployment: start nothing after so long.", rich_help_panel=LENGTH),
     ] = None,
     retries: Retries = 1,
+    storage: RunStorage = None,
     seed: Annotated[
         int, typer.Option(help="Of the bootstrap, and of what --deployment trains.", rich_help_panel=LENGTH)
     ] = 0,
@@ -59,7 +60,7 @@ def fidelity_command(
     from lstn_search.runs.run import open_run
 
     console = make_console()
-    opened, engine = open_run(run), EngineOptions(**of_engine)
+    opened, engine = open_run(run, storage=storage), EngineOptions(**of_engine)
     try:
         with StatusLine() as watcher:
             info = fidelity(

@@ -11,9 +11,14 @@ from typing import Annotated, Any
 import typer
 
 from lstn_search.errors import SettingError
-from lstn_search.spec.fields import PANELS, WHERE, described, option_name, plain_type
+from lstn_search.spec.fields import OUTPUT, PANELS, WHERE, described, option_name, plain_type
 
-__all__ = ["Given", "Retries", "RunFolderArgument", "SeedPointSpace", "check_writable", "options", "with_settings"]
+__all__ = [
+    *("Force", "Given", "Retries", "RunFolderArgument", "RunStorage", "SeedPointSpace"),
+    *("check_writable", "options", "split_run", "with_settings"),
+]
+
+MANIFEST = "manifest.json"
 
 Given = dict[str, Any]
 """The settings that the command line gave; what it left open is not in it."""
@@ -22,6 +27,19 @@ Command = Callable[..., None]
 
 Retries = Annotated[int, typer.Option(help="How often a job is run again when its worker dies.", rich_help_panel=WHERE)]
 RunFolderArgument = Annotated[Path, typer.Argument(help="The run folder of a search.", show_default=False)]
+RunStorage = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        help="The database of the run's study, where that is not in the run folder.",
+        show_default=False,
+        rich_help_panel=WHERE,
+    ),
+]
+Force = Annotated[
+    bool,
+    typer.Option("--force", help="Also replace files that no export wrote; others stay.", rich_help_panel=OUTPUT),
+]
 SeedPointSpace = Annotated[str, typer.Option(help="Whose seed points --arch may name.")]
 
 
@@ -101,6 +119,14 @@ def _place(parameter: inspect.Parameter) -> tuple[int, bool]:
     """Of an option in the help: by its panel, what has none first; and what is required first."""
     panel = parameter.annotation.__metadata__[0].rich_help_panel
     return -1 if panel is None else PANELS.index(panel), parameter.default is not inspect.Parameter.empty
+
+
+def split_run(text: str) -> tuple[Path, str] | None:
+    """The run and what of it (else `best`) in RUN[:WHICH], where RUN may hold colons; None when there is no run."""
+    for folder, which in ((text, ""), text.rpartition(":")[::2]):
+        if (Path(folder) / MANIFEST).is_file():
+            return Path(folder), which or "best"
+    return None
 
 
 def check_writable(folder: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from lstn_search.cli.options import RunFolderArgument
+from lstn_search.cli.options import RunFolderArgument, RunStorage
 
 __all__ = ["register"]
 
@@ -20,6 +20,7 @@ def report_command(
     out: Annotated[
         Path | None, typer.Option(help="The folder to write instead of the run's.", show_default=False)
     ] = None,
+    storage: RunStorage = None,
 ) -> None:
     """Write report.html, one page that needs no network and no other file, and its pictures as PNGs in report/.
 
@@ -31,7 +32,7 @@ def report_command(
 
     console = make_console()
     with console.status("drawing the report"):
-        opened, history = open_with_history(run)
+        opened, history = open_with_history(run, storage=storage)
         written = report(opened, out, history=history)
     console.print(
         f"{written.file}: {written.num_bytes / 1e6:.1f} MB, {written.num_pictures} pictures, {written.seconds:.1f} s"

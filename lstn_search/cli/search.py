@@ -1,6 +1,7 @@
 """The command `search`."""
 
 import dataclasses
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -133,10 +134,11 @@ def search_command(
     for note in (*run.notes, *warnings(run)):
         typer.echo(f"warning: {note}", err=True)
     console.print(f"run folder: {out}")
-    console.print(f"to look at it: python cli.py report {out}")
+    words = shlex.join([str(out), *run.folder.storage_words])
+    console.print(f"to look at it: python cli.py report {words}")
     if run.front:
-        console.print(f"to see what of it is luck: python cli.py verify {out}")
-        console.print(f"to export the best: python cli.py export {out} --out DIR")
+        console.print(f"to see what of it is luck: python cli.py verify {words}")
+        console.print(f"to export the best: python cli.py export {words} --out DIR")
 
 
 def _default_out(settings: SearchSettings) -> Path:

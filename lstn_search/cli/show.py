@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lstn_search.cli.evaluate import full_schedule_task, resolve_eval_arch
-from lstn_search.cli.options import Given, SeedPointSpace, check_writable, options, with_settings
+from lstn_search.cli.options import (
+    Given,
+    RunStorage,
+    SeedPointSpace,
+    check_writable,
+    options,
+    split_run,
+    with_settings,
+)
 from lstn_search.errors import RunError, SettingError
 from lstn_search.jobs.launch import EngineOptions
 from lstn_search.spec.fields import OUTPUT, option_name
@@ -18,7 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-MANIFEST, REPORT = "manifest.json", "report.json"
+REPORT = "report.json"
 
 
 def register(app: typer.Typer) -> None:
@@ -52,6 +60,7 @@ def show_command(
         Path | None,
         typer.Option(help=".png, .webp, .jpg or .gif.", show_default="show-NAME.png", rich_help_panel=OUTPUT),
     ] = None,
+    storage: RunStorage = None,
     animate: Annotated[
         bool,
         typer.Option(
@@ -82,9 +91,9 @@ def show_command(
     cache_dir = of_engine.get("cache_dir")
     if arch is None:
         assert trained is not None
-        parts = _load(trained)
+        parts = _load(trained, storage)
     else:
-        parts = _train(arch, space, of_task, cache_dir, animate=animate)
+        parts = _train(arch, space, storage, of_task, cache_dir, animate=animate)
     file = out or Path(f"show-{parts.name}.{'gif' if animate else 'png'}")
     info = draw_trained(
         parts,
@@ -100,22 +109,24 @@ def show_command(
     make_console().print(_summary(file, info), soft_wrap=True)
 
 
-def _load(text: str) -> "Trained":
+def _load(text: str, storage: str | None) -> "Trained":
     """What a run or an evaluation left. Raises RunError when the folder holds neither."""
     from lstn_search.pictures.trained import trained_of_evaluation, trained_of_run
 
-    folder, _, which = text.partition(":")
-    if (Path(folder) / MANIFEST).is_file():
+    if (found := split_run(text)) is not None:
         from lstn_search.runs.run import open_run
 
-        run = open_run(Path(folder))
-        return trained_of_run(run, run.find(which or "best"))
-    if (Path(folder) / REPORT).is_file():
-        return trained_of_evaluation(Path(folder))
-    raise RunError(f"{folder} holds neither a run nor an evaluation; give the folder that search or eval --out wrote")
+        folder, which = found
+        run = open_run(folder, storage=storage)
+        return trained_of_run(run, run.find(which))
+    if (Path(text) / REPORT).is_file():
+        return trained_of_evaluation(Path(text))
+    raise RunError(f"{text} holds neither a run nor an evaluation; give the folder that search or eval --out wrote")
 
 
-def _train(arch: str, space: str, given: Given, cache_dir: Path | None, *, animate: bool) -> "Trained":
+def _train(
+    arch: str, space: str, storage: str | None, given: Given, cache_dir: Path | None, *, animate: bool
+) -> "Trained":
     """Train an architecture as `eval` would, but for the test."""
     from rich.console import Console
 
@@ -125,7 +136,7 @@ def _train(arch: str, space: str, given: Given, cache_dir: Path | None, *, anima
     from lstn_search.spec.cost import cost
     from lstn_search.training.prepared import prepare
 
-    name, chosen, run_task = resolve_eval_arch(arch, space)
+    name, chosen, run_task = resolve_eval_arch(arch, space, storage)
     if chosen is None:
         raise SettingError("--arch none has no transformer, so there is nothing to show; name a network")
     task = full_schedule_task(given, run_task, command="show --arch")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lstn_search.cli.options import Given, Retries, RunFolderArgument, options, with_settings
+from lstn_search.cli.options import Given, Retries, RunFolderArgument, RunStorage, options, with_settings
 from lstn_search.jobs.launch import EngineOptions
 from lstn_search.spec.fields import LENGTH, OUTPUT
 from lstn_search.spec.task import Task
@@ -46,6 +46,7 @@ def verify_command(
         float | None, typer.Option(help="Start no training after so long.", rich_help_panel=LENGTH)
     ] = None,
     retries: Retries = 1,
+    storage: RunStorage = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON instead of the table.", rich_help_panel=OUTPUT)
     ] = False,
@@ -68,8 +69,8 @@ def verify_command(
     try:
         with progress:
             verify(
-                open_run(run), top=top, seeds=seeds, against=names,
-                minutes=minutes, engine=engine, retries=retries, watcher=progress, **of_task,
+                open_run(run, storage=storage), top=top, seeds=seeds, against=names, minutes=minutes, engine=engine,
+                retries=retries, watcher=progress, **of_task,
             )  # fmt: skip
     except KeyboardInterrupt:
         if progress.verification is not None:

@@ -1,9 +1,11 @@
 """The front as a picture. `front_info` collects the facts, `front_figure` draws them, `draw_front` writes a PNG."""
 
 import dataclasses
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lstn_search.atomic import write_atomically
 from lstn_search.pictures.palette import LIGHT, Palette, drawing, make_figure
 from lstn_search.runs.run import Run
 from lstn_search.spec import pareto
@@ -108,13 +110,10 @@ def front_info(run: Run, bars: tuple[ErrorBar, ...] = ()) -> FrontInfo:
 
 def draw_front(info: FrontInfo, file: Path) -> None:
     """Write the picture as a PNG. Raises OSError when it cannot be written."""
-    temporary = file.with_name(f".{file.name}")
-    try:
-        with drawing(LIGHT):
-            front_figure(info, LIGHT).savefig(temporary, format="png")
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    buffer = io.BytesIO()
+    with drawing(LIGHT):
+        front_figure(info, LIGHT).savefig(buffer, format="png")
+    write_atomically(file, buffer.getvalue())
 
 
 def front_figure(info: FrontInfo, palette: Palette, *, width: float = 8.0, height: float = 5.2) -> "Figure":

@@ -1,15 +1,10 @@
 """Architectures of a search and what became of them, rung by rung, and how they are read back from its study."""
 
-import contextlib
 import dataclasses
 import json
-import warnings
-from collections.abc import Iterator
 
-import optuna
 from optuna.trial import FrozenTrial
 
-from lstn_search.errors import RunError, SettingError
 from lstn_search.runs.folder import RunFolder
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost
@@ -28,7 +23,6 @@ __all__ = [
     "read_trials",
     "score",
     "score_name",
-    "using_storage",
 ]
 
 WORST_SCORE = -1e4
@@ -136,18 +130,10 @@ def read_entries(folder: RunFolder) -> list[Entry]:
 def read_study(folder: RunFolder) -> tuple[list[FrozenTrial], list[Rung]]:
     """All proposals of a run, and all rungs in the order in which they ended; none where there is no study yet.
 
-    Raises RunError when the study cannot be read.
+    Raises RunError when the study cannot be read, or is not the run's.
     """
-    if not folder.has_study:
-        return [], []
-    with using_storage(folder):
-        storage = optuna.storages.RDBStorage(folder.storage_url)
-        try:
-            study = optuna.load_study(study_name=folder.study_name, storage=storage)
-            rungs = read_rungs(optuna.load_study(study_name=folder.rungs_name, storage=storage))
-        except KeyError:  # the search was killed as it began the study
-            return [], []
-        return study.get_trials(deepcopy=False), rungs
+    trials, rungs = folder.read_study()
+    return trials, read_rungs(rungs)
 
 
 def read_trials(settings: SearchSettings, trials: list[FrozenTrial], rungs: list[Rung]) -> list[Entry]:
@@ -163,7 +149,7 @@ def read_trials(settings: SearchSettings, trials: list[FrozenTrial], rungs: list
     return list(entries.values())
 
 
-def read_rungs(study: optuna.Study) -> list[Rung]:
+def read_rungs(trials: list[FrozenTrial]) -> list[Rung]:
     """Every finished rung, in the order they ended."""
     return [
         (
@@ -171,7 +157,7 @@ def read_rungs(study: optuna.Study) -> list[Rung]:
             trial.user_attrs["rung"],
             TrialResult.from_dict(json.loads(trial.user_attrs["result"])),
         )
-        for trial in study.get_trials(deepcopy=False)
+        for trial in trials
     ]
 
 
@@ -194,27 +180,3 @@ def make_candidate(settings: SearchSettings, number: int, name: str, arch: Arch,
         costs=tuple(float(getattr(facts, cost.name)) for cost in settings.costs),
         over_budget=settings.violation(arch) > 0,
     )
-
-
-@contextlib.contextmanager
-def using_storage(folder: RunFolder) -> Iterator[None]:
-    """SQLite's troubles (a full disk, a damaged file) as one line for the user; Optuna's warnings are not for them."""
-    import sqlalchemy.exc
-
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    except (optuna.exceptions.StorageInternalError, sqlalchemy.exc.SQLAlchemyError) as error:
-        cause = error.__cause__ or error
-        reason = str(getattr(cause, "orig", None) or cause).splitlines()[0]
-        cure = "make room on the disk or restore the file"
-        if "://" in folder.storage_name:
-            cure = "start its server, and give the password where its client looks (PGPASSWORD, ~/.pgpass)"
-        raise RunError(
-            f"the study in {folder.storage_name} cannot be used ({reason}); {cure}, then go on with --resume"
-        ) from None
-    except ImportError as error:
-        raise SettingError(
-            f"the database of {folder.storage_name} needs a driver that is not installed ({error}); "
-            "for PostgreSQL: pip install psycopg2-binary"
-        ) from None

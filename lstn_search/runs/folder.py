@@ -8,30 +8,34 @@ best/           arch.json, model.py, weights: the most accurate architecture wit
 """
 
 import contextlib
+import functools
 import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import shutil
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from lstn_search.atomic import FRESH, write_atomically
 from lstn_search.errors import RunError, SettingError
+from lstn_search.runs.links import refuse_links
 from lstn_search.runs.lock import HOLDER, LOCK, FolderLock
+from lstn_search.runs.storage import Storage
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.fields import ignored_by
 from lstn_search.spec.ladder import Ladder
 from lstn_search.spec.settings import SearchSettings
 from lstn_search.spec.task import RECIPE_VERSION, Task
 
-__all__ = [
-    *("MANIFEST", "STUDY_FILE"),
-    *("RunFolder", "checkpoint_file", "hardware", "versions"),
-]
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+__all__ = ["MANIFEST", "RunFolder", "checkpoint_file", "hardware", "versions"]
 
 MANIFEST = "manifest.json"
-STUDY_FILE = "study.db"
 PACKAGES = ("torch", "torchvision", "timm", "optuna", "numpy", "pandas", "pillow")
 
 
@@ -43,57 +47,75 @@ def checkpoint_file(folder: Path, arch: Arch, rung: int) -> Path:
 class RunFolder:
     """A run folder on disk. `create` locks it until `release` or the end of the process; `open` only reads."""
 
-    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+    def __init__(self, path: Path, manifest: dict[str, Any], *, storage: str | None = None) -> None:
         self.path = path
         self.manifest = manifest
+        self.is_new = False
+        """Whether this process has made it."""
         self._lock: FolderLock | None = None
-        self._storage: str | None = None
+        self._given = None if storage is None else Storage.parse(storage, path)
 
     # -- opening -------------------------------------------------------------------------------------------------
 
     @classmethod
     def create(cls, path: Path, settings: SearchSettings, *, resume: bool, storage: str | None = None) -> "RunFolder":
-        """A new folder, or with `resume` the one that is there, after checking that its settings are the same.
+        """A new folder, or with `resume` the one that is there, after checking that settings and study are the same.
 
         `storage` is the URL of the database that holds the study instead of the folder's own SQLite file.
 
-        Raises RunError when the folder is taken, unwritable, in use, or was made with other settings.
+        Raises RunError, and leaves everything as it was, when the folder is taken, unwritable, in use, was made with
+        other settings, or when its study is not the one that it has trained.
         """
-        public_storage = storage and _without_password(storage)  # first: it may be refused
-        another = "choose another --out"
+        folder, another = cls(path, {}, storage=storage), "choose another --out"
+        refuse_links(path)
         try:
             if path.is_dir() and not (path / MANIFEST).exists() and not _is_as_good_as_empty(path):
                 raise RunError(f"{path} is not empty and holds no run; {another}")
         except OSError as error:
             raise RunError(f"{path} cannot be written ({error.strerror}); {another}") from None
         lock = FolderLock(path, what="another search", wait=f"wait for it, or {another}", unwritable=another)
-        folder = cls(path, {})
-        folder._lock, folder._storage = lock, storage
+        folder._lock = lock
         try:
-            if (path / MANIFEST).exists():
+            folder.is_new = not (path / MANIFEST).exists()
+            if folder.is_new:
+                named = None if folder._given is None or folder._given.is_at(Storage.of_folder(path)) else folder._given
+                folder.manifest = {"id": uuid.uuid4().hex, "storage": named and named.public}
+            else:
                 folder.manifest = cls.open(path).manifest
                 folder._check_same(settings, resume=resume)
-            else:
-                folder.manifest = {"id": uuid.uuid4().hex, "storage": public_storage}
+                folder.read_study()
+                _remove_left_overs(path)
             folder.write_manifest(
                 recipe=RECIPE_VERSION, settings=settings.to_dict(), versions=versions(), hardware=hardware()
             )
         except BaseException:
-            folder.release()
+            lock.undo()
             raise
         return folder
 
     @classmethod
-    def open(cls, path: Path) -> "RunFolder":
-        """An existing folder, to read from. Raises RunError when it holds no run."""
+    def open(cls, path: Path, *, storage: str | None = None) -> "RunFolder":
+        """An existing folder, to read from; `storage` is its database, where that is not a file of the folder.
+
+        Raises RunError when it holds no run.
+        """
+        refuse_links(path)
         try:
             manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
             SearchSettings.from_dict(manifest["settings"])
+            if type(manifest["id"]) is not str or type(manifest.get("counts", {}).get("trained", 0)) is not int:
+                raise TypeError("its id or counts are of another kind")
+            if type(manifest.get("checkpoints_in") or "") is not str:
+                raise TypeError("its checkpoints_in is no path")
+            if manifest.get("storage") is not None:
+                manifest["storage"] = Storage.parse(manifest["storage"], path).public  # earlier ones held the query
         except (FileNotFoundError, NotADirectoryError):
             raise RunError(f"{path} holds no run (no {MANIFEST}); give the folder a search wrote") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except SettingError:
+            raise RunError(f"{path / MANIFEST} names a storage that is none; it is not a search's manifest") from None
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise RunError(f"{path / MANIFEST} cannot be read ({error}); it is not a search's manifest") from None
-        return cls(path, manifest)
+        return cls(path, manifest, storage=storage)
 
     def _check_same(self, settings: SearchSettings, *, resume: bool) -> None:
         difference = _difference(self.settings.to_dict(), settings.to_dict())
@@ -131,13 +153,72 @@ class RunFolder:
             self._lock.release()
 
     def discard(self) -> None:
-        """Remove a folder in which nothing has been trained, as if it had not been created."""
-        assert not (self.path / STUDY_FILE).exists()
-        shutil.rmtree(self.path / "logs", ignore_errors=True)
-        for name in (MANIFEST, HOLDER, LOCK):
-            (self.path / name).unlink(missing_ok=True)
-        with contextlib.suppress(OSError):  # someone else's files
-            self.path.rmdir()
+        """Remove a folder that this process has made and in which nothing has been trained."""
+        assert self.is_new
+        logs = self.path / "logs"
+        for file in (*logs.glob("worker-*.log"), *(self.path / name for name in (MANIFEST, HOLDER, LOCK))):
+            file.unlink(missing_ok=True)
+        for folder in (logs, self.path):
+            with contextlib.suppress(OSError):  # never there, or it holds someone else's files
+                folder.rmdir()
+
+    # -- the study -----------------------------------------------------------------------------------------------
+
+    @functools.cached_property
+    def storage(self) -> Storage:
+        """Where the study is. Raises RunError on another one than the run's.
+
+        A database elsewhere is opened only when it was given: whom a manifest comes from is not known.
+        """
+        named = self.manifest.get("storage")
+        own = Storage.of_folder(self.path) if named is None else Storage.parse(named, self.path)
+        if self._given is None and not own.is_inside:
+            raise RunError(
+                f"{self.path} keeps its study outside of the folder; if you trust it with that, add "
+                f"--storage {shlex.quote(own.public)}"
+            )
+        if self._given is not None and not self._given.is_at(own):
+            cure = f"give --storage {shlex.quote(own.public)}" if named else "leave --storage out"
+            raise RunError(f"{self.path} was made with its study in {own.name}, not {self._given.name}; {cure}")
+        return self._given or own
+
+    @property
+    def storage_words(self) -> list[str]:
+        """What a command needs to open the run, beside its path."""
+        return [] if self.storage.is_inside else ["--storage", self.storage.public]
+
+    @property
+    def study_name(self) -> str:
+        """Of the proposals in the storage, which may hold other runs' too."""
+        return f"lstn-search {self.manifest['id'][:12]}" if self.manifest.get("storage") else "lstn-search"
+
+    @property
+    def rungs_name(self) -> str:
+        """Of the finished rungs in the storage."""
+        return f"{self.study_name} rungs"
+
+    def read_study(self) -> "tuple[list[FrozenTrial], list[FrozenTrial]]":
+        """All proposals, and all rungs in the order in which they ended; none where the study has not been begun.
+
+        Raises RunError when it cannot be read, or is not the one that this run has trained.
+        """
+        proposals, rungs = self.storage.read(self.study_name, self.rungs_name)
+        trained = self.manifest.get("counts", {}).get("trained", 0)
+        begun = self.manifest.get("study_begun", False) or trained > 0
+        cure = "put the run's own back, or search anew with another --out"
+        if proposals is None or rungs is None:
+            if begun:
+                raise RunError(f"{self.path} has trained {trained or 'some'} architectures, but {self.storage.name} "
+                               f"holds no study of it; {cure}")  # fmt: skip
+            return [], []
+        run = proposals.user_attrs.get("run")  # early ones had none
+        if run != self.manifest.get("id") and (run is not None or self.manifest.get("study_begun")):
+            raise RunError(f"the study in {self.storage.name} is of another run than {self.path}; {cure}")
+        held = len({trial.user_attrs.get("trial") for trial in rungs.trials})
+        if held < trained:
+            raise RunError(f"the study in {self.storage.name} holds {held} of the {trained} architectures that "
+                           f"{self.path} has trained; {cure}")  # fmt: skip
+        return proposals.trials, rungs.trials
 
     # -- files ---------------------------------------------------------------------------------------------------
 
@@ -151,31 +232,6 @@ class RunFolder:
         """The folder whose `checkpoints/` the workers write: this one, unless Ray was given another to share."""
         return Path(self.manifest.get("checkpoints_in") or self.path)
 
-    @property
-    def storage_url(self) -> str:
-        """Optuna's URL of the study. The manifest keeps it without a password: that is given anew, or in ~/.pgpass."""
-        return self._storage or self.manifest.get("storage") or f"sqlite:///{(self.path / STUDY_FILE).resolve()}"
-
-    @property
-    def storage_name(self) -> str:
-        """The study's place, for messages."""
-        return self.manifest.get("storage") or str(self.path / STUDY_FILE)
-
-    @property
-    def has_study(self) -> bool:
-        """Whether a study may have been begun."""
-        return bool(self.manifest.get("storage")) or (self.path / STUDY_FILE).exists()
-
-    @property
-    def study_name(self) -> str:
-        """Of the proposals in the storage, which may hold other runs' too."""
-        return f"lstn-search {self.manifest['id'][:12]}" if self.manifest.get("storage") else "lstn-search"
-
-    @property
-    def rungs_name(self) -> str:
-        """Of the finished rungs in the storage."""
-        return f"{self.study_name} rungs"
-
     def write_manifest(self, **changes: Any) -> None:
         """Add `changes` to the manifest and write it whole."""
         self.manifest |= changes
@@ -183,21 +239,25 @@ class RunFolder:
 
     def write_text(self, name: str, text: str) -> None:
         """Write one of the folder's files whole, or leave it as it was; for the holder of the lock."""
-        temporary = self.path / f".{name}.tmp"
         try:
-            with temporary.open("w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())  # or a power cut could leave an empty file under the name
-            temporary.replace(self.path / name)
+            write_atomically(self.path / name, text.encode())
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise RunError(f"{self.path / name} cannot be written ({error.strerror}); make room or access") from None
 
 
 def _is_as_good_as_empty(path: Path) -> bool:
     """Nothing in it, or what a search leaves that was killed as it began."""
-    return all(entry.name in (LOCK, HOLDER, f".{MANIFEST}.tmp") for entry in path.iterdir())
+    return all(entry.name in (LOCK, HOLDER) or entry.name.startswith(f".{MANIFEST}.") for entry in path.iterdir())
+
+
+def _remove_left_overs(path: Path) -> None:
+    """What was being written when the search was killed."""
+    for name in (MANIFEST, HOLDER, "trials.csv", "pareto.csv", "pareto.json", "pareto.png", "best"):
+        for left_over in path.glob(f".{name}.{FRESH}"):
+            if left_over.is_dir() and not left_over.is_symlink():
+                shutil.rmtree(left_over)
+            else:
+                left_over.unlink()
 
 
 def _difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
@@ -217,16 +277,6 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
     ladder = {"ladder": Ladder.from_dict(settings["ladder"]).text, "eta": settings["ladder"]["eta"]}
     flat = {name: value for name, value in settings.items() if name not in ("task", "ladder")}
     return task | flat | ladder | {"objectives": ",".join(settings["objectives"])}
-
-
-def _without_password(url: str) -> str:
-    from sqlalchemy.engine import make_url
-    from sqlalchemy.exc import ArgumentError
-
-    try:
-        return make_url(url)._replace(password=None).render_as_string()  # set() takes None for "as it was"
-    except ArgumentError:
-        raise SettingError(f"storage {url!r} is not a database URL; write for example postgresql://host/name") from None
 
 
 def versions() -> dict[str, str]:

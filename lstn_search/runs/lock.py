@@ -8,6 +8,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from lstn_search.atomic import write_atomically
 from lstn_search.errors import RunError
 
 __all__ = ["HOLDER", "LOCK", "FolderLock"]
@@ -27,6 +28,7 @@ class FolderLock:
         """
         self.path = path
         self._lock = FileLock(path / LOCK)
+        self._was_there = os.path.lexists(path / LOCK)
         try:
             path.mkdir(parents=True, exist_ok=True)
             self._lock.acquire(timeout=0)
@@ -37,13 +39,20 @@ class FolderLock:
         with contextlib.suppress(OSError):  # a full disk: whatever is written next says so
             since = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
             words = f"process {os.getpid()} on {socket.gethostname()}, since {since}"
-            (path / HOLDER).write_text(words, encoding="utf-8")
+            write_atomically(path / HOLDER, words.encode())
 
     def release(self) -> None:
         """Let other processes have it."""
         with contextlib.suppress(OSError):
             (self.path / HOLDER).unlink()
         self._lock.release()
+
+    def undo(self) -> None:
+        """Let it go, and leave the folder as it was."""
+        if not self._was_there:
+            with contextlib.suppress(OSError):
+                (self.path / LOCK).unlink()  # while it is ours: who waits for it looks again
+        self.release()
 
     def __enter__(self) -> "FolderLock":
         return self

@@ -75,9 +75,12 @@ def front_of(entries: list[Entry]) -> list[Entry]:
     return [offered[i] for i in pareto.front([entry.point for entry in offered])]
 
 
-def open_run(path: Path) -> Run:
-    """What a search left in a folder, to read from. Raises RunError when it holds no run, or trained nothing."""
-    folder = RunFolder.open(path)
+def open_run(path: Path, *, storage: str | None = None) -> Run:
+    """What a search left in a folder, to read from; `storage` as for `RunFolder.open`.
+
+    Raises RunError when it holds no run, or its study cannot be read.
+    """
+    folder = RunFolder.open(path, storage=storage)
     if "data" not in folder.manifest:
         raise RunError(f"{path} ended before its first trial; run the same search with --resume")
     references = References.from_dict(folder.manifest.get("references", References().to_dict()))

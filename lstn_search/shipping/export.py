@@ -4,14 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from lstn_search.atomic import write_atomically
-from lstn_search.errors import RunError
 from lstn_search.nets.localizer import Localizer
 from lstn_search.nets.transformer import TransformedClassifier
 from lstn_search.runs.checkpoints import load_localizer
 from lstn_search.runs.entries import Entry
 from lstn_search.runs.run import Run
 from lstn_search.shipping.folder import write_model
+from lstn_search.shipping.place import put_files
 from lstn_search.shipping.proof import Proof
 from lstn_search.training.evaluation import EvalReport
 from lstn_search.training.workbench import Workbench
@@ -19,8 +18,11 @@ from lstn_search.training.workbench import Workbench
 __all__ = ["write_evaluation", "write_export"]
 
 
-def write_export(run: Run, entry: Entry, out: Path) -> Proof:
-    """One entry as code that needs only torch, with its trained weights; proved in a process without this package."""
+def write_export(run: Run, entry: Entry, out: Path, *, force: bool = False) -> Proof:
+    """One entry as code that needs only torch, with its trained weights; proved in a process without this package.
+
+    With `force`, in the place of others' files of the same names, too. Raises as `write_model` does.
+    """
     localizer, classifier = load_localizer(run, entry)
     dataset = run.folder.manifest["data"]
     return write_model(
@@ -31,6 +33,7 @@ def write_export(run: Run, entry: Entry, out: Path) -> Proof:
         mean=dataset["mean"],
         std=dataset["std"],
         classifier=classifier,
+        force=force,
     )
 
 
@@ -53,16 +56,16 @@ def model_facts(run: Run, entry: Entry) -> dict[str, Any]:
     return facts | {f"GFLOPs {built} {task.image_size} px": f"{entry.candidate.gflops:.6f}"}
 
 
-def write_evaluation(out: Path, report: EvalReport, model: TransformedClassifier | None, bench: Workbench) -> None:
+def write_evaluation(
+    out: Path, report: EvalReport, model: TransformedClassifier | None, bench: Workbench, *, force: bool = False
+) -> None:
     """Write report.json into `out`, and the trained localization net as code that needs only torch.
 
-    Raises RunError when `out` cannot be written.
+    Raises RunError when `out` cannot be written, or without `force` when it holds others' files.
     """
-    try:
-        write_atomically(out / "report.json", (json.dumps(report.to_dict(), indent=2) + "\n").encode())
-    except OSError as error:
-        raise RunError(f"{out}: cannot be written ({error.strerror}); choose another folder") from None
+    report_file = {"report.json": (json.dumps(report.to_dict(), indent=2) + "\n").encode()}
     if model is None or model.transformer is None or report.arch is None:
+        put_files(out, report_file, force=force)
         return
     assert isinstance(model.transformer.localizer, Localizer)
     write_model(
@@ -73,4 +76,6 @@ def write_evaluation(out: Path, report: EvalReport, model: TransformedClassifier
         mean=bench.dataset.mean,
         std=bench.dataset.std,
         classifier=model.backbone.state_dict(),
+        more=report_file,
+        force=force,
     )

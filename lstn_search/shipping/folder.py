@@ -8,10 +8,9 @@ from pathlib import Path
 
 import torch
 
-from lstn_search.atomic import write_atomically
-from lstn_search.errors import RunError
 from lstn_search.nets.localizer import Localizer
 from lstn_search.shipping.code import model_code
+from lstn_search.shipping.place import check_place, put_files
 from lstn_search.shipping.proof import Proof, prove
 
 __all__ = ["write_model"]
@@ -26,15 +25,20 @@ def write_model(
     mean: Sequence[float],
     std: Sequence[float],
     classifier: Mapping[str, torch.Tensor] | None = None,
+    more: Mapping[str, bytes] | None = None,
+    force: bool = False,
 ) -> Proof:
     """Export `localizer` into `folder`, which is created, once model.py is proven to give the same outputs.
 
     `title` and `facts` (dataset, accuracy, ...) go into the docstring of model.py; `mean` and `std` are of pixel values
     in [0, 1], one number a channel; `classifier` is the state dict of the classifier trained with the localizer.
-    What was exported to the folder before is replaced, file by file, each of them whole at any time.
+    `more` are files to lie beside them. What was exported to the folder before is replaced as a whole; with `force` so
+    are others' files of these names.
 
-    Raises RunError when the folder cannot be written, RuntimeError (a bug of ours) when the proof fails.
+    Raises RunError when the folder holds others' files or cannot be written, RuntimeError (a bug of ours) when the
+    proof fails.
     """
+    check_place(folder, force=force)
     if classifier is not None:
         facts = {**facts, "classifier.pt": "state dict of the classifier that was trained with this net"}
     code = model_code(localizer.arch, localizer.image_size, title=title, facts=facts, mean=mean, std=std)
@@ -49,13 +53,7 @@ def write_model(
         for name in ("model.py", "weights.pt"):
             (Path(trial) / name).write_bytes(files[name])
         proof = prove(Path(trial), localizer)
-    try:
-        for name, content in files.items():
-            write_atomically(folder / name, content)
-        if classifier is None:
-            (folder / "classifier.pt").unlink(missing_ok=True)
-    except OSError as error:
-        raise RunError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
+    put_files(folder, {**files, **(more or {})}, force=force)
     return proof
 
 

@@ -212,9 +212,11 @@ class MLflowLog:
 
         for name in ("mlflow", "alembic"):  # they tell how they make their tables
             logging.getLogger(name).setLevel(logging.WARNING)
+        from sqlalchemy import URL
+
         file = (run.folder.path / "mlflow.db").resolve()
         self.where = str(file)
-        self._client = MlflowClient(tracking_uri=f"sqlite:///{file}")
+        self._client = MlflowClient(tracking_uri=URL.create("sqlite", database=str(file)).render_as_string())
         self._experiment_id = self._experiment(run)
         self._runs: dict[str, tuple[str, int, int]] = {}
         """By name: id, start in milliseconds, the highest rung that is logged."""

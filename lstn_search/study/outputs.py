@@ -48,7 +48,7 @@ def write_outputs(run: Run) -> None:
         raise RunError(f"{picture} cannot be written ({error.strerror}); make room or access") from None
     if front:
         try:
-            write_export(run, run.pick("best"), run.folder.path / "best")
+            write_export(run, run.pick("best"), run.folder.path / "best", force=True)  # the run's, whatever lies there
         except CheckpointError as error:  # all the rest is there
             run.notes.append(f"best/ was not written: {error}")
 

@@ -49,7 +49,6 @@ def search(
     check_budget(settings, space)
     start, deadline, watcher = time.monotonic(), deadline_after(minutes), watcher or SearchWatcher()
     folder = RunFolder.create(out, settings, resume=resume, storage=storage)
-    is_new = "data" not in folder.manifest
     try:
         engine = make_engine(settings.task, settings.ladder, folder.path)
         try:
@@ -71,7 +70,7 @@ def search(
             engine.close()
         return source.run
     except LstnError:
-        if is_new and "data" not in folder.manifest:
+        if folder.is_new and "data" not in folder.manifest:
             folder.discard()
         raise
     finally:
@@ -173,15 +172,20 @@ class Search:
             checkpoint_file(self.run.folder.checkpoints_in, entry.candidate.arch, rung).unlink(missing_ok=True)
 
     def _sweep(self) -> None:
-        """Remove what a killed search left beside the checkpoints that are still needed."""
+        """Remove what a killed search left beside the checkpoints that are still needed; others' files stay."""
         folder = self.run.folder.checkpoints_in
+        rungs = range(self.study.settings.ladder.top + 1)
+        ours = {
+            checkpoint_file(folder, entry.candidate.arch, rung).name for entry in self.study.entries for rung in rungs
+        }
         needed = {
-            checkpoint_file(folder, entry.candidate.arch, entry.rung)
+            checkpoint_file(folder, entry.candidate.arch, entry.rung).name
             for entry in self.study.entries
             if entry.results and _needs_checkpoint(entry)
         }
-        for file in (folder / "checkpoints").glob("*.pt*"):  # those half written are called .NAME.pt.CHANCE
-            if file not in needed:
+        for file in (folder / "checkpoints").glob("*.pt*"):
+            half_written = file.name.startswith(".") and file.stem.removeprefix(".") in ours  # .NAME.pt.CHANCE
+            if file.name in ours - needed or half_written:
                 file.unlink(missing_ok=True)
 
 

@@ -33,7 +33,6 @@ from lstn_search.runs.entries import (
     read_trials,
     score,
     score_name,
-    using_storage,
 )
 from lstn_search.runs.folder import RunFolder
 from lstn_search.spec import moves, pareto
@@ -63,9 +62,9 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
 class Study:
-    """One search's proposals and results, in the run folder's SQLite file.
+    """One search's proposals and results, in the run's storage.
 
-    Raises RunError when that file cannot be read or written; so do `ask_seed`, `ask` and `record`.
+    Raises RunError when that cannot be read or written; so do `ask_seed`, `ask` and `record`.
     """
 
     def __init__(self, folder: RunFolder, space: Space) -> None:
@@ -74,18 +73,19 @@ class Study:
         self.space = space
         directions = [StudyDirection.MAXIMIZE, *(StudyDirection.MINIMIZE for _ in self.settings.costs)]
         headings = [cost.heading for cost in self.settings.costs]
-        with using_storage(folder):
-            storage = optuna.storages.RDBStorage(folder.storage_url)
+        with folder.storage.guarded():
+            storage = folder.storage.open()
             self._study, self._rungs = (
                 optuna.create_study(storage=storage, study_name=name, directions=directions, load_if_exists=True)
                 for name in (folder.study_name, folder.rungs_name)
             )
+            self._study.set_user_attr("run", folder.manifest["id"])
             self._study.set_metric_names([score_name(self.settings), *headings])
             self._rungs.set_metric_names(["accuracy under the view", *headings])
             trials = self._study.get_trials(deepcopy=False)
             self._in_memory = optuna.create_study(directions=directions)  # what the samplers see
             self._in_memory.add_trials(trials)
-            self.history = read_rungs(self._rungs)
+            self.history = read_rungs(self._rungs.get_trials(deepcopy=False))
             self.entries = read_trials(self.settings, trials, self.history)
             self._by_digest = {entry.candidate.arch.digest: entry for entry in self.entries}
             self._by_number = {entry.candidate.number: entry for entry in self.entries}
@@ -98,6 +98,8 @@ class Study:
                     self._tell_sampler(self._by_number[trial.number])  # killed between the two records of a result
                 elif trial.state == TrialState.RUNNING:
                     self._pending.append(self._by_number[trial.number].candidate)
+        if not folder.manifest.get("study_begun"):
+            folder.write_manifest(study_begun=True)
 
     # -- ask -----------------------------------------------------------------------------------------------------
 
@@ -116,7 +118,7 @@ class Study:
                 return candidate
         for name, arch in self.space.seeds.items():
             if arch.digest not in self._by_digest and self._buildable(arch):
-                with using_storage(self.folder):
+                with self.folder.storage.guarded():
                     return self._ask_for(self.space.encode(arch), arch, name)
         return None
 
@@ -124,7 +126,7 @@ class Study:
         """The next architecture to train, new and within the budget; None when no more can be found."""
         if self._pending:
             return self._pending.pop(0)
-        with using_storage(self.folder):
+        with self.folder.storage.guarded():
             while self._num_wasted < MAX_REJECTIONS:
                 candidate = self._propose()
                 if candidate is not None:
@@ -270,7 +272,7 @@ class Study:
             "result": json.dumps(result.to_dict()),
         }
         values = [result.accuracy or 0.0, *candidate.costs]
-        with using_storage(self.folder):
+        with self.folder.storage.guarded():
             self._rungs.add_trial(optuna.trial.create_trial(values=values, user_attrs=attrs))
             entry.results.append(result)
             if rung == 0:

@@ -107,6 +107,7 @@ def make_plan(
         "recover-steps": recover_steps,
     }
     given = "".join(f" --{name} {value}" for name, value in options.items() if value is not None)
+    words = [str(run.folder.path), *run.folder.storage_words]
     fresh = (seed for seed in itertools.count(FIRST_SEED) if seed != run.task.seed)
     return Plan(
         contenders=tuple(sorted(contenders, key=lambda contender: (contender.gflops, contender.number))),
@@ -115,7 +116,7 @@ def make_plan(
         budget_gflops=settings.budget_gflops,
         num_val=images["val"],
         num_test=images["test"],
-        command=f"python cli.py verify {shlex.quote(str(run.folder.path))} --top {top} --seeds {seeds}{given}",
+        command=f"python cli.py verify {shlex.join(words)} --top {top} --seeds {seeds}{given}",
     )
 
 

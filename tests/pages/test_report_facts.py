@@ -61,7 +61,7 @@ def history(run: Run) -> History:
 @pytest.fixture(scope="module")
 def told(run: Run) -> pd.DataFrame:
     """Every finished rung, straight from the database: trial, rung, GFLOPs and the columns of its result."""
-    study = optuna.load_study(study_name=run.folder.rungs_name, storage=run.folder.storage_url)
+    study = optuna.load_study(study_name=run.folder.rungs_name, storage=run.folder.storage.open())
     return pd.DataFrame(
         [{"trial": t.user_attrs["trial"], "rung": t.user_attrs["rung"], "gflops": t.values[1]}
          | json.loads(t.user_attrs["result"]) for t in study.get_trials()]

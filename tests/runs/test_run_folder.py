@@ -203,7 +203,7 @@ def test_what_a_search_leaves_that_was_killed_as_it_began_is_no_obstacle(
     settings: SearchSettings, tmp_path: Path
 ) -> None:
     make_folder(tmp_path, settings).write_manifest(counts={})
-    (tmp_path / ".manifest.json.tmp").write_text('{"settings": {"ta')
+    (tmp_path / ".manifest.json.0123abcd").write_text('{"settings": {"ta')
     (tmp_path / ".holder").write_text("process 1 on ")
     assert make_folder(tmp_path, settings, resume=True).manifest["counts"] == {}
     (tmp_path / "manifest.json").rename(tmp_path / ".manifest.json.tmp")

@@ -27,6 +27,7 @@ from lstn_search.nets.transformer import SpatialTransformer, warp
 from lstn_search.shipping import folder as export_folder
 from lstn_search.shipping.code import model_code
 from lstn_search.shipping.folder import write_model
+from lstn_search.shipping.place import RECORD
 from lstn_search.shipping.proof import Proof, prove
 from lstn_search.spec.arch import Arch, Head, Layer
 from lstn_search.spec.cost import cost, fits
@@ -272,7 +273,9 @@ def test_lstn_stands_alone(exported: Exported) -> None:
     assert proof.max_theta_difference <= 1e-6
     assert proof.max_image_difference <= 1e-6
     assert (proof.num_images, proof.image_size) == (8, 64)
-    assert sorted(path.name for path in folder.iterdir()) == ["arch.json", "classifier.pt", "model.py", "weights.pt"]
+    assert sorted(path.name for path in folder.iterdir()) == [
+        RECORD, "arch.json", "classifier.pt", "model.py", "weights.pt"
+    ]  # fmt: skip
     assert Arch.load(folder / "arch.json") == localizer.arch
     assert json.loads((folder / "arch.json").read_text()) == localizer.arch.to_dict()
     assert "classifier.pt" in (folder / "model.py").read_text()

@@ -7,6 +7,7 @@ version, and all real.
 import contextlib
 import csv
 import dataclasses
+import json
 import math
 import os
 import shutil
@@ -239,6 +240,11 @@ def test_a_write_that_was_cut_is_undone(small_run: Run, tmp_path: Path, when: st
 def test_a_search_that_was_killed_as_it_began_its_study_has_trained_nothing(small_run: Run, tmp_path: Path) -> None:
     shutil.copytree(small_run.folder.path, tmp_path, dirs_exist_ok=True)
     (tmp_path / "study.db").write_bytes(b"")
+    with pytest.raises(RunError, match="holds no study of it"):
+        open_run(tmp_path)  # the manifest knows that seven were trained
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    del manifest["counts"], manifest["study_begun"]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
     assert open_run(tmp_path).entries == []
 
 

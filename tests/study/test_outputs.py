@@ -34,7 +34,7 @@ def path(small_run: Run) -> Path:
 def test_trials_csv_has_a_row_a_rung_as_the_study_has(small_run: Run, path: Path) -> None:
     table = pd.read_csv(path / "trials.csv")
     assert list(table.columns) == COLUMNS
-    storage = small_run.folder.storage_url
+    storage = small_run.folder.storage.open()
     told = optuna.load_study(study_name=small_run.folder.rungs_name, storage=storage).get_trials()
     assert len(table) == len(told)
     rows = table.set_index(["trial", "rung"])

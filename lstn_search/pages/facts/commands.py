@@ -37,11 +37,11 @@ class CommandsInfo:
 
 def commands_info(run: "Run") -> CommandsInfo:
     """Search (from the manifest), resume, verify, fidelity, eval, export and report."""
-    settings, where = run.folder.settings, shlex.quote(str(run.folder.path))
+    settings, where = run.folder.settings, shlex.join([str(run.folder.path), *run.folder.storage_words])
     num_trials = max(sum(not entry.candidate.is_seed for entry in run.entries), 1)
     words, notes = _search_words(settings, num_trials, run.folder.manifest.get("storage"))
     line = f"python cli.py search {shlex.join(words)} --out"
-    best = shlex.quote(f"{run.folder.path}:best")
+    best = shlex.join([f"{run.folder.path}:best", *run.folder.storage_words])
     others = [
         ("retrain the front and the seed points with fresh seeds", f"python cli.py verify {where}"),
         ("see whether the rungs rank", f"python cli.py fidelity {where}"),
@@ -51,7 +51,7 @@ def commands_info(run: "Run") -> CommandsInfo:
     ]  # fmt: skip
     return CommandsInfo(
         search=Command(what="make this run again", line=f"{line} OTHER_DIR"),
-        resume=Command(what="go on with it", line=f"{line} {where} --resume"),
+        resume=Command(what="go on with it", line=f"{line} {shlex.quote(str(run.folder.path))} --resume"),
         others=tuple(Command(what=what, line=other) for what, other in others),
         notes=tuple(notes),
     )

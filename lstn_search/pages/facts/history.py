@@ -43,7 +43,7 @@ def read_history(run: "Run") -> History:
     return _history(*read_study(run.folder))
 
 
-def open_with_history(path: Path) -> "tuple[Run, History]":
+def open_with_history(path: Path, *, storage: str | None = None) -> "tuple[Run, History]":
     """What `open_run` and `read_history` give, from one reading of the study: of 10,000 trials it takes seconds.
 
     Raises RunError when the folder holds no run, or the study cannot be read.
@@ -53,7 +53,7 @@ def open_with_history(path: Path) -> "tuple[Run, History]":
     from lstn_search.runs.run import Run, open_run
     from lstn_search.spec.results import References
 
-    folder = RunFolder.open(path)
+    folder = RunFolder.open(path, storage=storage)
     if "data" not in folder.manifest:
         return open_run(path), History()  # says what is wrong with it
     trials, rungs = read_study(folder)
