@@ -65,7 +65,7 @@ def search(*args: str, dataset: str = "glyphs", budget: str = "0.03") -> list[st
         (search(dataset="caltech11"), "unknown dataset 'caltech11'; did you mean 'caltech101'?"),
         (
             search(dataset="mnist"),
-            "unknown dataset 'mnist'; known: caltech101, cifar10, clutter, folder:PATH, glyphs, tsrd",
+            "unknown dataset 'mnist'; known: caltech101, cifar10, clutter, folder:PATH, glyphs, gtsrb, tsrd",
         ),
         (search(dataset="folder:"), "dataset 'folder:' has no path"),
         (search("--space", "lsnt"), "search space 'lsnt' is unknown; did you mean 'lstn'?"),
