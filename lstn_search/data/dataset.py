@@ -21,6 +21,7 @@ from lstn_search.data.decoding import Row
 from lstn_search.data.listing import Listing
 from lstn_search.data.poses import MIN_POSED, Annotation, fingerprint_of, match, settle, theta_of
 from lstn_search.data.splits import cut
+from lstn_search.data.walk import shown
 from lstn_search.errors import DataError, SettingError
 from lstn_search.spec.names import FOLDER_PREFIX, check_name
 
@@ -242,7 +243,7 @@ def _report_damaged(name: str, listing: Listing, damaged: dict[int, str]) -> str
     """Warn of damaged files, in one line that is also returned; an error when there are too many."""
     if not damaged:
         return ""
-    named = [f"{listing.keys[i]} ({reason})" for i, reason in sorted(damaged.items())]
+    named = [f"{shown(listing.keys[i])} ({shown(reason)})" for i, reason in sorted(damaged.items())]
     more = f" and {len(named) - 10} more" if len(named) > 10 else ""
     facts = f"{len(damaged):,} of {len(listing.keys):,} files damaged: {', '.join(named[:10])}{more}"
     if len(damaged) > MAX_DAMAGED * len(listing.keys):

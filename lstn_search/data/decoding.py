@@ -31,6 +31,8 @@ _BLACK_AND_WHITE = ((0, 1), (-1, 1), *((0, 2**bits - 1) for bits in (8, 10, 12, 
 """What greys are stored between."""
 _BEFORE = {"F": 255, "I": 255, "I;16": 65535, "RGB;16": 65535}
 """Mode -> the white at which every release read its greys rightly."""
+_NARROW = 1 / 16
+"""Share of such a range below which the greys of a whole dataset are spread over black to white."""
 _FAINT = 32
 """Contrast of 255 below which what lies on white is tried on black."""
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of odd metadata, in several lines
@@ -69,7 +71,7 @@ class Scale:
     white: float | None = None
 
     def __str__(self) -> str:
-        return "its own range" if self.black is None else f"{self.black:g} to {self.white:g}"
+        return "its own range" if self.black is None else f"{self.black} to {self.white}"
 
 
 def look(content: bytes, digest: str) -> Look:
@@ -135,7 +137,7 @@ def size_of(path: Path) -> tuple[int, int] | None:
         with Image.open(path, formats=picture_formats()) as image:
             width, height = image.size
             # What is square is so either way; Pillow turns the sizes of TIFFs itself.
-            if width == height or image.format == "TIFF" or _orientation(image) < 5:
+            if width == height or image.format == "TIFF" or _orientation(image) not in (5, 6, 7, 8):
                 return width, height
             return height, width
     except Exception:  # a decoder can raise anything
@@ -183,7 +185,7 @@ def _range(low: float, high: float) -> Scale:
     for black, white in _BLACK_AND_WHITE:
         room = 0.05 * (white - black) if white == 1 else 0  # filters overshoot
         if black - room <= low and high <= white + room:
-            return Scale(black, white)
+            return Scale(black, white) if high - low >= _NARROW * (white - black) else Scale(low, high)
     return Scale()
 
 

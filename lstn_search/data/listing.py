@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -11,10 +12,13 @@ from lstn_search.data import files
 from lstn_search.data.decoding import Look, Row, contents_of, scales_of
 from lstn_search.data.poses import Annotation, Size
 from lstn_search.data.splits import Split
-from lstn_search.data.walk import Tree, is_folder, nfc
+from lstn_search.data.walk import Tree, is_folder, nfc, shown
 from lstn_search.errors import DataError
 
 __all__ = ["ImageFiles", "Listing", "check_classes", "list_class_folders", "list_files", "not_found"]
+
+
+_TURNS_TEXT = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -40,6 +44,9 @@ class Listing:
 
     def __post_init__(self) -> None:
         assert len(self.keys) == len(self.labels) == len(self.content)
+        for name in self.class_names:
+            if any(unicodedata.category(c) in ("Cc", "Zl", "Zp") or c in _TURNS_TEXT for c in name):
+                raise DataError(f"the name of class {shown(name)!r} has a character that steers a terminal; rename it")
 
     @property
     def digest(self) -> str:
@@ -129,7 +136,7 @@ def _leaks(keys: Sequence[str], looks: Sequence[Look], split: Split) -> list[str
     leaks = [same for same in alike.values() if len({part_of[i] for i in same}) > 1]
     if not leaks:
         return []
-    named = [" = ".join(f"{keys[i]} ({part_of[i]})" for i in same[:3]) for same in leaks[:3]]
+    named = [" = ".join(f"{shown(keys[i])} ({part_of[i]})" for i in same[:3]) for same in leaks[:3]]
     more = f" and {len(leaks) - 3:,} more" if len(leaks) > 3 else ""
     return [f"{len(leaks):,} images are byte for byte in more than one part: {', '.join(named)}{more}"]
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from lstn_search.errors import DataError
 
-__all__ = ["Tree", "is_folder", "is_there", "nfc", "picture_formats"]
+__all__ = ["Tree", "is_folder", "is_there", "nfc", "picture_formats", "shown"]
 
 _FORMATS = frozenset(
     {
@@ -63,6 +63,11 @@ def is_folder(path: Path) -> bool:
 def is_there(path: Path) -> bool:
     """Whether there is anything at a path; the same."""
     return os.path.exists(path)
+
+
+def shown(name: str) -> str:
+    """A name for a message: what would move the cursor, or cannot be printed, is written out."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in name)
 
 
 def nfc(name: str) -> str:
@@ -139,7 +144,7 @@ class Tree:
     @property
     def note(self) -> str:
         """What was ignored, as `12 .txt, 1 folder @eaDir`; empty when that was nothing."""
-        named = [f"{count:,} {what}" for what, count in self.ignored.most_common()]
+        named = [f"{count:,} {shown(what)}" for what, count in self.ignored.most_common()]
         return ", ".join(named[:10]) + (f" and {len(named) - 10} more kinds" if len(named) > 10 else "")
 
     def _ignore(self, entry: "os.DirEntry[str]") -> None:

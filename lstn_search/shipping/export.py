@@ -31,6 +31,7 @@ def write_export(run: Run, entry: Entry, out: Path) -> Proof:
         mean=dataset["mean"],
         std=dataset["std"],
         classifier=classifier,
+        class_names=dataset.get("class_names", ()),
     )
 
 
@@ -73,4 +74,5 @@ def write_evaluation(out: Path, report: EvalReport, model: TransformedClassifier
         mean=bench.dataset.mean,
         std=bench.dataset.std,
         classifier=model.backbone.state_dict(),
+        class_names=bench.dataset.class_names,
     )

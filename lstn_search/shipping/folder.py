@@ -1,4 +1,4 @@
-"""The folder a localizer is exported to: model.py, weights.pt, arch.json and, if there is one, classifier.pt."""
+"""The exported folder: model.py, weights.pt, arch.json and, for a classifier, classifier.pt and classes.json."""
 
 import io
 import json
@@ -26,17 +26,21 @@ def write_model(
     mean: Sequence[float],
     std: Sequence[float],
     classifier: Mapping[str, torch.Tensor] | None = None,
+    class_names: Sequence[str] = (),
 ) -> Proof:
     """Export `localizer` into `folder`, which is created, once model.py is proven to give the same outputs.
 
     `title` and `facts` (dataset, accuracy, ...) go into the docstring of model.py; `mean` and `std` are of pixel values
-    in [0, 1], one number a channel; `classifier` is the state dict of the classifier trained with the localizer.
+    in [0, 1], one number a channel; `classifier` is the state dict of the classifier trained with the localizer, and
+    `class_names` name its outputs in their order (none: not known).
     What was exported to the folder before is replaced, file by file, each of them whole at any time.
 
     Raises RunError when the folder cannot be written, RuntimeError (a bug of ours) when the proof fails.
     """
     if classifier is not None:
         facts = {**facts, "classifier.pt": "state dict of the classifier that was trained with this net"}
+        if class_names:
+            facts["classes.json"] = "the names of its outputs, in their order"
     code = model_code(localizer.arch, localizer.image_size, title=title, facts=facts, mean=mean, std=std)
     files = {
         "model.py": code.encode(),
@@ -45,6 +49,8 @@ def write_model(
     }
     if classifier is not None:
         files["classifier.pt"] = _saved(classifier)
+        if class_names:
+            files["classes.json"] = (json.dumps(list(class_names), indent=2) + "\n").encode()
     with tempfile.TemporaryDirectory(prefix="lstn-export-") as trial:
         for name in ("model.py", "weights.pt"):
             (Path(trial) / name).write_bytes(files[name])
@@ -52,8 +58,8 @@ def write_model(
     try:
         for name, content in files.items():
             write_atomically(folder / name, content)
-        if classifier is None:
-            (folder / "classifier.pt").unlink(missing_ok=True)
+        for name in {"classifier.pt", "classes.json"} - files.keys():
+            (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise RunError(f"{folder}: cannot be written ({error.strerror}); choose another folder") from None
     return proof
