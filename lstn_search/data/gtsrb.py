@@ -46,7 +46,7 @@ def read(data_dir: Path, *, split_seed: int, cache_dir: Path) -> Listing:
     tree = Tree(root)
     keys, paths, labels, boxes = _training(tree, train_folder)
     num_train = len(keys)
-    for key, path, label, box in _testing(tree):
+    for key, path, label, box in _testing(tree, data_dir):
         keys.append(key)
         paths.append(path)
         labels.append(label)
@@ -95,14 +95,14 @@ def _training(tree: Tree, below: str) -> tuple[list[str], list[str], list[str], 
     return keys, paths, labels, boxes
 
 
-def _testing(tree: Tree) -> list[tuple[str, str, str, Annotation]]:
+def _testing(tree: Tree, data_dir: Path) -> list[tuple[str, str, str, Annotation]]:
     """Key (test/00000.ppm), path, class and box of each test photo."""
     root = tree.root
     folder = next((name for name in _TEST if is_folder(root / name)), None)
     if folder is None:
         _log.warning(f"gtsrb: {root} holds no Final_Test/Images or Test; testing is cut out of training, by tracks")
         return []
-    places = [root / folder, root, root.parent, *({root / folder.partition("/")[0]})]
+    places = (root / folder, root / folder.partition("/")[0], root, root.parent, data_dir)
     table = next((place / name for name in _TEST_TABLES for place in places if is_there(place / name)), None)
     if table is None:
         raise DataError(

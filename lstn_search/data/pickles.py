@@ -14,7 +14,8 @@ import numpy as np
 __all__ = ["read_pickle"]
 
 _ARRAYS = frozenset({("numpy.core.multiarray", "_reconstruct"), ("numpy._core.multiarray", "_reconstruct")})
-_KNOWN = _ARRAYS | {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
+_BYTES = frozenset({("__builtin__", "bytes"), ("builtins", "bytes")})
+_KNOWN = _ARRAYS | _BYTES | {("numpy", "ndarray"), ("numpy", "dtype"), ("_codecs", "encode")}
 _TYPES = frozenset({*(f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)), "f4", "f8", "b1"})
 _VALUES = frozenset(
     {
@@ -162,6 +163,8 @@ def _made(function: Any, args: Any) -> Any:
         return _Type(args)
     if function == ("_codecs", "encode") and args[1:] in (("latin1",), ("latin-1",)):
         return args[0].encode("latin-1")
+    if function in _BYTES and args == ():
+        return b""
     raise ValueError("it calls what cannot be called")
 
 
