@@ -21,7 +21,7 @@ from typing import Any
 
 from lstn_search.data.decoding import read_file
 from lstn_search.data.poses import Annotation, Pose, Size
-from lstn_search.data.walk import Tree, is_folder, is_there
+from lstn_search.data.walk import Tree, is_folder, is_there, nfc
 from lstn_search.errors import DataError
 
 __all__ = ["read_annotations"]
@@ -77,10 +77,10 @@ def _annotation(
     path: Path, place: str, name: object, pose: Pose, size: tuple[object, object], label: str = ""
 ) -> Annotation:
     parts = name.strip().replace("\\", "/").split("/") if isinstance(name, str) else []
-    clean = "/".join(part for part in parts if part not in ("", "."))
+    clean = nfc("/".join(part for part in parts if part not in ("", ".")))
     if not clean:
         raise DataError(f"{place}: the image has no file name; write its path below the dataset's folder")
-    folder = path.absolute().parent.name
+    folder = nfc(path.absolute().parent.name)
     return Annotation(place=place, name=clean, folder=folder, pose=pose, size=_size(size, place), label=label)
 
 
@@ -170,11 +170,11 @@ def _coco(path: Path, text: str) -> Iterator[Annotation]:
         raise DataError(f"{path} is no JSON ({error}); write it again") from None
     if not isinstance(root, dict) or not all(isinstance(root.get(key), list) for key in ("images", "annotations")):
         raise DataError(f"{path} has no lists 'images' and 'annotations'; give COCO annotations")
-    images = {str(_field(path, image, f"images[{i}]", "id")): image for i, image in enumerate(root["images"])}
+    images = {_id(path, image, f"images[{i}]", "id"): image for i, image in enumerate(root["images"])}
     largest: dict[str, tuple[str, Pose]] = {}
     for i, annotation in enumerate(root["annotations"]):
         place = f"annotations[{i}]"
-        of = str(_field(path, annotation, place, "image_id"))
+        of = _id(path, annotation, place, "image_id")
         if of not in images:
             raise DataError(f"{path}: {place}.image_id is {_short(of)}, the id of no image; correct or remove it")
         box = _field(path, annotation, place, "bbox")
@@ -187,6 +187,14 @@ def _coco(path: Path, text: str) -> Iterator[Annotation]:
     for of, (place, pose) in largest.items():
         image = images[of]
         yield _annotation(path, place, image.get("file_name"), pose, (image.get("width"), image.get("height")))
+
+
+def _id(path: Path, item: Any, place: str, name: str) -> str:
+    """As text, as it may be written as a number or as text."""
+    value = _field(path, item, place, name)
+    if not isinstance(value, str | int | float):
+        raise DataError(f"{path}: {place}.{name} is {_short(value)}; write a number")
+    return str(value) if isinstance(value, str) or abs(value) < 1e30 else _short(value)
 
 
 def _field(path: Path, item: Any, place: str, name: str) -> Any:
@@ -208,7 +216,7 @@ def _voc(path: Path, text: str) -> Iterator[Annotation]:
     except (ElementTree.ParseError, RecursionError, ValueError) as error:
         raise DataError(f"{path} is no XML ({error}); write it again") from None
     if root.tag != "annotation":
-        raise DataError(f"{path} is a <{root.tag}>; give Pascal VOC annotations, an <annotation> an image")
+        raise DataError(f"{path} is a <{root.tag[:60]}>; give Pascal VOC annotations, an <annotation> an image")
     poses = [
         Pose(**{to: _number(box.findtext(tag), tag, str(path)) for to, tag in _VOC_CORNERS})
         for box in root.iterfind("object/bndbox")

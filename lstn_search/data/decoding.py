@@ -36,6 +36,7 @@ _NARROW = 1 / 16
 _FAINT = 32
 """Contrast of 255 below which what lies on white is tried on black."""
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of odd metadata, in several lines
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # twice as large is an error
 _SIXTEEN = re.compile(r"RGBX?;16[BLN]")
 """Pillow's name for colours of 16 bits in a file; it keeps the upper 8."""
 _TURNS = {
