@@ -123,9 +123,11 @@ def full_schedule_task(given: Given, run_task: Task | None, *, command: str = "e
 
 
 def _print(console: Any, report: "EvalReport", arch: Arch | None) -> None:
+    from lstn_search.cli.progress import data_line
     from lstn_search.cli.tables import why_inert
     from lstn_search.spec.cost import gflops_as_trained
 
+    console.print(data_line(report.data))
     console.print(_table(report))
     row, task = report.arch, report.task
     if arch and (trained := gflops_as_trained(arch, image_size=task.image_size, trial_size=task.trial_size)):

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any, Self
 
 from rich.console import Console, Group, RenderableType
@@ -10,6 +11,7 @@ from rich.spinner import Spinner
 from rich.text import Text
 
 from lstn_search.cli.tables import front_table, number
+from lstn_search.data.walk import shown
 from lstn_search.jobs.loop import ResultT, SourceT, Watcher
 from lstn_search.runs.entries import Entry
 from lstn_search.runs.run import Run
@@ -18,8 +20,10 @@ from lstn_search.verification.records import Record
 from lstn_search.verification.result import Verification
 from lstn_search.verification.verify import Trainings
 
-__all__ = ["Progress", "SearchProgress", "StatusLine", "VerifyProgress", "make_console"]
+__all__ = ["Progress", "SearchProgress", "StatusLine", "VerifyProgress", "data_line", "make_console"]
 
+_NAMED = 8
+"""Classes that are named in one line."""
 WIDE = 200
 """Columns where there is no terminal: a line in a file or a pipe is never wrapped or cut."""
 
@@ -30,6 +34,14 @@ def make_console() -> Console:
     if not console.is_terminal:
         console.width = WIDE
     return console
+
+
+def data_line(data: Mapping[str, Any]) -> str:
+    """What a task was made of: `3 classes: cat, dog, fox; train/val/test 42/9/9`, of a manifest's facts."""
+    names = [shown(str(name)) for name in data.get("class_names", ())]
+    named = ", ".join(names[:_NAMED]) + (" …" if len(names) > _NAMED else "")
+    parts = "/".join(f"{data.get(part, 0):,}" for part in ("train", "val", "test"))
+    return f"{data.get('classes', len(names))} classes{f': {named}' if named else ''}; train/val/test {parts}"
 
 
 class StatusLine(Watcher[Any, Any]):
@@ -48,6 +60,10 @@ class StatusLine(Watcher[Any, Any]):
     def on_stage(self, name: str, what: str) -> None:
         """A job began a stage."""
         self._status.update(f"{name}: {what}")
+
+    def on_ready(self, source: Any) -> None:
+        """Its images, once they are known."""
+        Console(stderr=True, highlight=False, markup=False).print(data_line(source.run.folder.manifest["data"]))
 
 
 class Progress(Watcher[SourceT, ResultT]):
@@ -110,13 +126,15 @@ class SearchProgress(Progress[Search, Entry]):
         """Head the lines to come."""
         run = self.run = source.run
         self._draw_front(run)
-        if damage := run.folder.manifest["data"].get("damage"):
-            print(f"warning: {damage}", file=sys.stderr)
+        data = run.folder.manifest["data"]
+        for line in filter(None, (data.get("damage"), *data.get("notes", ()))):
+            print(f"warning: {line}", file=sys.stderr)
         num_before = sum(bool(entry.results) for entry in run.entries)
         before = f"; {num_before} architectures were trained before" if num_before else ""
         backbone = run.folder.manifest.get("backbone")
         warm = f": the classifier alone reaches {number(backbone['val_clean_top1'])} % upright" if backbone else ""
         self._say(f"{self._clock()}  the task is ready{warm}{before}")
+        self._say(f"        {data_line(data)}")
         self._say("  time  name    GFLOPs    params epochs top-1 % gap %    s", style="bold")
 
     def on_result(self, source: Search, result: Entry) -> None:
@@ -164,6 +182,7 @@ class VerifyProgress(Progress[Trainings, Record]):
         names = ", ".join(contender.name for contender in source.plan.contenders)
         before = f"; {self.num_done} are on file" if self.num_done else ""
         self._say(f"{self._clock()}  {self.num_all} trainings of control, oracle, {names}{before}")
+        self._say(f"        {data_line(source.folder.manifest['data'])}")
         self._say("  time  name    seed   val %  test %    s", style="bold")
 
     def on_result(self, source: Trainings, result: Record) -> None:

@@ -19,7 +19,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lstn_search.data.decoding import read_file
 from lstn_search.data.poses import Annotation, Pose, Size
+from lstn_search.data.walk import Tree, is_folder, is_there, nfc
 from lstn_search.errors import DataError
 
 __all__ = ["read_annotations"]
@@ -37,17 +39,18 @@ _COLUMNS = {
     "degrees": ("degrees",),
     "width": ("width",),
     "height": ("height",),
+    "label": ("classid",),
 }
 _NEEDED = ("file", "x1", "y1", "x2", "y2")
 
 
 def read_annotations(path: Path) -> list[Annotation]:
     """The boxes in a file, or in all files (csv, tsv, json, xml) below a folder. Raises DataError, naming the place."""
-    if path.is_dir():
-        paths = sorted(file for file in path.rglob("[!.]*") if file.suffix.lower() in _SUFFIXES and file.is_file())
+    if is_folder(path):
+        paths = [path / file for file in Tree(path, suffixes=_SUFFIXES).files()]
         if not paths:
             raise DataError(f"{path} holds no csv, tsv, json or xml file; give a file of boxes, or a folder of them")
-    elif path.is_file():
+    elif is_there(path):
         paths = [path]
     else:
         raise DataError(f"there is no file or folder {path}; give a file of boxes, or a folder of them")
@@ -65,22 +68,20 @@ def _read(path: Path) -> Iterator[Annotation]:
 
 def _text(path: Path) -> str:
     try:
-        num_bytes = path.stat().st_size
-        if num_bytes > MAX_BYTES:
-            raise DataError(f"{path} has {num_bytes:,} bytes, over {MAX_BYTES:,}; split it into files in one folder")
-        return path.read_bytes().decode("utf-8-sig")
+        return read_file(path, MAX_BYTES, smaller="split it into files in one folder").decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 (byte {error.start:,}); save it as UTF-8") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}); check the file") from None
 
 
-def _annotation(path: Path, place: str, name: object, pose: Pose, size: tuple[object, object]) -> Annotation:
+def _annotation(
+    path: Path, place: str, name: object, pose: Pose, size: tuple[object, object], label: str = ""
+) -> Annotation:
     parts = name.strip().replace("\\", "/").split("/") if isinstance(name, str) else []
-    clean = "/".join(part for part in parts if part not in ("", "."))
+    clean = nfc("/".join(part for part in parts if part not in ("", ".")))
     if not clean:
         raise DataError(f"{place}: the image has no file name; write its path below the dataset's folder")
-    return Annotation(place=place, name=clean, folder=path.absolute().parent.name, pose=pose, size=_size(size, place))
+    folder = nfc(path.absolute().parent.name)
+    return Annotation(place=place, name=clean, folder=folder, pose=pose, size=_size(size, place), label=label)
 
 
 def _size(size: tuple[object, object], place: str) -> Size | None:
@@ -100,7 +101,11 @@ def _number(value: object, what: str, place: str) -> float:
 
 
 def _short(value: object) -> str:
-    return text if len(text := repr(value)) <= 60 else f"{text[:57]}..."
+    try:
+        text = repr(value)
+    except (RecursionError, ValueError):  # nested too deep; a number with more digits than Python writes
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 # -- tables --------------------------------------------------------------------------------------------------------
@@ -125,7 +130,8 @@ def _table(path: Path, text: str) -> Iterator[Annotation]:
             cells = {name: fields[at].strip() for name, at in columns.items() if at < len(fields)}
             corners = {name: _number(cells[name], name, place) for name in _NEEDED[1:]}
             pose = Pose(**corners, degrees=_number(cells.get("degrees") or 0, "degrees", place))
-            yield _annotation(path, place, cells["file"], pose, (cells.get("width"), cells.get("height")))
+            size = cells.get("width"), cells.get("height")
+            yield _annotation(path, place, cells["file"], pose, size, cells.get("label", ""))
     except csv.Error as error:
         raise DataError(f"{path}:{reader.line_num}: cannot be read as a table ({error}); correct the line") from None
 
@@ -164,11 +170,11 @@ def _coco(path: Path, text: str) -> Iterator[Annotation]:
         raise DataError(f"{path} is no JSON ({error}); write it again") from None
     if not isinstance(root, dict) or not all(isinstance(root.get(key), list) for key in ("images", "annotations")):
         raise DataError(f"{path} has no lists 'images' and 'annotations'; give COCO annotations")
-    images = {str(_field(path, image, f"images[{i}]", "id")): image for i, image in enumerate(root["images"])}
+    images = {_id(path, image, f"images[{i}]", "id"): image for i, image in enumerate(root["images"])}
     largest: dict[str, tuple[str, Pose]] = {}
     for i, annotation in enumerate(root["annotations"]):
         place = f"annotations[{i}]"
-        of = str(_field(path, annotation, place, "image_id"))
+        of = _id(path, annotation, place, "image_id")
         if of not in images:
             raise DataError(f"{path}: {place}.image_id is {_short(of)}, the id of no image; correct or remove it")
         box = _field(path, annotation, place, "bbox")
@@ -181,6 +187,14 @@ def _coco(path: Path, text: str) -> Iterator[Annotation]:
     for of, (place, pose) in largest.items():
         image = images[of]
         yield _annotation(path, place, image.get("file_name"), pose, (image.get("width"), image.get("height")))
+
+
+def _id(path: Path, item: Any, place: str, name: str) -> str:
+    """As text, as it may be written as a number or as text."""
+    value = _field(path, item, place, name)
+    if not isinstance(value, str | int | float):
+        raise DataError(f"{path}: {place}.{name} is {_short(value)}; write a number")
+    return str(value) if isinstance(value, str) or abs(value) < 1e30 else _short(value)
 
 
 def _field(path: Path, item: Any, place: str, name: str) -> Any:
@@ -202,7 +216,7 @@ def _voc(path: Path, text: str) -> Iterator[Annotation]:
     except (ElementTree.ParseError, RecursionError, ValueError) as error:
         raise DataError(f"{path} is no XML ({error}); write it again") from None
     if root.tag != "annotation":
-        raise DataError(f"{path} is a <{root.tag}>; give Pascal VOC annotations, an <annotation> an image")
+        raise DataError(f"{path} is a <{root.tag[:60]}>; give Pascal VOC annotations, an <annotation> an image")
     poses = [
         Pose(**{to: _number(box.findtext(tag), tag, str(path)) for to, tag in _VOC_CORNERS})
         for box in root.iterfind("object/bndbox")

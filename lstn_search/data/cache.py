@@ -29,6 +29,10 @@ __all__ = ["CACHE_VERSION", "Entry", "cached_images", "default_cache_dir", "writ
 CACHE_VERSION = 1
 """Raise it when decoding or resizing changes what ends up in the cache."""
 
+_DECODER = 2
+"""Raise it when decoding learns to read files that were damaged to it: entries with damaged ones are made again."""
+_BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError, SyntaxError, RecursionError)
+"""What reading an entry can raise that is not as it was written."""
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -64,14 +68,14 @@ def cached_images(
     """
     key = hashlib.sha256(f"{CACHE_VERSION}:{image_size}:{content}".encode()).hexdigest()[:24]
     entry = cache_dir / "images" / f"{name}-{image_size}px-{key}"
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        return _read(entry)
+    with contextlib.suppress(*_BROKEN):
+        return _read(entry, num_images, image_size)
     num_bytes = num_images * image_size**2 * 3
     with _explain(cache_dir, num_bytes):
         entry.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(entry.with_name(entry.name + ".lock")):
-            with contextlib.suppress(OSError, ValueError, KeyError):
-                return _read(entry)  # another process was faster
+            with contextlib.suppress(*_BROKEN):
+                return _read(entry, num_images, image_size)  # another process was faster
             shutil.rmtree(entry, ignore_errors=True)  # damaged, or it would have been read
             if shutil.disk_usage(entry.parent).free < num_bytes:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -85,7 +89,7 @@ def cached_images(
             except BaseException:
                 shutil.rmtree(partial, ignore_errors=True)
                 raise
-    return _read(entry)
+    return _read(entry, num_images, image_size)
 
 
 def write_cached(path: Path, content: bytes, *, cache_dir: Path) -> None:
@@ -111,7 +115,7 @@ def _write(folder: Path, rows: Iterator[npt.NDArray[np.uint8] | str], num_images
             _write_header(file, num_images - len(damaged), image_size)  # numpy leaves room for the number to change
         _sync(file)
     with (folder / "meta.json").open("wb") as file:
-        meta = {"num_images": num_images - len(damaged), "damaged": damaged}
+        meta = {"num_images": num_images - len(damaged), "damaged": damaged, "decoder": _DECODER}
         file.write(json.dumps(meta).encode())
         _sync(file)
 
@@ -121,13 +125,19 @@ def _write_header(file: BinaryIO, num_images: int, image_size: int) -> None:
     np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
 
 
-def _read(entry: Path) -> Entry:
+def _read(entry: Path, num_images: int, image_size: int) -> Entry:
+    """An entry, if it is what was to be decoded; else it raises one of _BROKEN."""
     meta: Any = json.loads((entry / "meta.json").read_bytes())
     damaged = {int(position): str(reason) for position, reason in meta["damaged"].items()}
-    if meta["num_images"] == 0:
+    num_rows = num_images - len(damaged)
+    if meta["num_images"] != num_rows or not all(0 <= position < num_images for position in damaged):
+        raise ValueError("meta.json is of other images")
+    if damaged and meta.get("decoder") != _DECODER:
+        raise ValueError("an earlier release could not read all of them")
+    if num_rows == 0:
         return Entry(images_NHWC=np.empty((0, 1, 1, 3), np.uint8), damaged=damaged)
     images_NHWC = np.load(entry / "images.npy", mmap_mode="c")
-    if len(images_NHWC) != meta["num_images"]:
+    if images_NHWC.shape != (num_rows, image_size, image_size, 3) or images_NHWC.dtype != np.uint8:
         raise ValueError("images.npy and meta.json disagree")
     return Entry(images_NHWC=images_NHWC, damaged=damaged)
 

@@ -7,9 +7,9 @@ become RGB. The split is 6,277 / 1,200 / 1,200, stratified.
 import logging
 from pathlib import Path
 
-from lstn_search.data import files
-from lstn_search.data.listing import Listing, check_classes, list_class_folders, not_found
+from lstn_search.data.listing import Listing, check_classes, list_class_folders, list_files, not_found
 from lstn_search.data.splits import scale_sizes, split_by_size
+from lstn_search.data.walk import Tree, is_folder
 
 __all__ = ["HOW_TO_GET", "SIZES", "read"]
 
@@ -25,29 +25,23 @@ _log = logging.getLogger(__name__)
 def read(data_dir: Path, *, split_seed: int, cache_dir: Path) -> Listing:
     """List the photos of `data_dir`: it holds (caltech101/)101_ObjectCategories, or is that folder."""
     root = _find(data_dir)
-    class_names, keys, labels = list_class_folders(root, exclude=("BACKGROUND_Google",))
-    check_classes(root, class_names, labels, minimum=3)
-    sizes = scale_sizes(SIZES, len(keys))
+    tree = Tree(root)
+    found = list_class_folders(tree, exclude=("BACKGROUND_Google",))
+    check_classes(root, found.class_names, found.labels, minimum=3)
+    sizes = scale_sizes(SIZES, len(found.keys))
     if sizes != SIZES:
         _log.warning(
-            f"caltech101: {len(keys):,} images in {root} where there should be {sum(SIZES):,}; "
+            f"caltech101: {len(found.keys):,} images in {root} where there should be {sum(SIZES):,}; "
             f"split {'/'.join(f'{size:,}' for size in sizes)} in the same proportions"
         )
-    return Listing(
-        class_names=class_names,
-        keys=keys,
-        labels=labels,
-        content=tuple(files.file_digests(root, keys, cache_dir=cache_dir)),
-        split=split_by_size(keys, labels, sizes=sizes, seed=split_seed),
-        decode=lambda image_size: files.decode_files(root, keys, image_size=image_size),
-        sizes=lambda positions: files.image_sizes(root, [keys[i] for i in positions]),
-    )
+    split = split_by_size(found.keys, found.labels, sizes=sizes, seed=split_seed)
+    return list_files(root, found, split=split, cache_dir=cache_dir, tree=tree)
 
 
 def _find(data_dir: Path) -> Path:
     for above in ("caltech101", "caltech-101", "."):
-        if (data_dir / above / _FOLDER).is_dir():
+        if is_folder(data_dir / above / _FOLDER):
             return data_dir / above / _FOLDER
-    if data_dir.name == _FOLDER and data_dir.is_dir():
+    if data_dir.name == _FOLDER and is_folder(data_dir):
         return data_dir
     raise not_found(f"caltech101/{_FOLDER}", data_dir, archive="101", folder="caltech101", cure=HOW_TO_GET)

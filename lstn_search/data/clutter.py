@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, features
 from PIL import __version__ as pillow_version
 
-from lstn_search.data.files import Row
+from lstn_search.data.decoding import Row
 from lstn_search.data.glyphs import CHARACTERS, LUMA, Colour, colours, photograph, rgb, scribble, supersampled
 from lstn_search.data.listing import Listing
 from lstn_search.data.poses import Annotation, Pose

@@ -6,18 +6,22 @@ import logging
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import rich.console
 import rich.progress
 import torch
 
-from lstn_search.data import caltech101, cifar10, clutter, folder, glyphs, tsrd
+from lstn_search.data import caltech101, cifar10, clutter, folder, glyphs, gtsrb, tsrd
 from lstn_search.data.annotations import read_annotations
 from lstn_search.data.cache import cached_images, default_cache_dir
-from lstn_search.data.files import Row
+from lstn_search.data.decoding import Row
 from lstn_search.data.listing import Listing
 from lstn_search.data.poses import MIN_POSED, Annotation, fingerprint_of, match, settle, theta_of
 from lstn_search.data.splits import cut
+from lstn_search.data.walk import shown
 from lstn_search.errors import DataError, SettingError
 from lstn_search.spec.names import FOLDER_PREFIX, check_name
 
@@ -28,13 +32,20 @@ KNOWN = "known"
 MAX_DAMAGED = 0.01
 """Share of damaged files above which a dataset is refused."""
 
+MAX_PLAIN = 0.05
+"""Share of images of one colour above which that is said."""
+_SAMPLE, _PLAIN = 256, 8
+"""How many images are looked at, and the contrast of 255 below which one is of one colour."""
+
 _READERS: dict[str, Callable[..., Listing]] = {
     "caltech101": caltech101.read,
     "cifar10": cifar10.read,
+    "gtsrb": gtsrb.read,
     "tsrd": tsrd.read,
 }
 _DRAWN: dict[str, Callable[..., Listing]] = {"glyphs": glyphs.read, "clutter": clutter.read}
-_HOW_TO_GET = {"caltech101": caltech101.HOW_TO_GET, "cifar10": cifar10.HOW_TO_GET, "tsrd": tsrd.HOW_TO_GET}
+_HOW_TO_GET = {name: reader.HOW_TO_GET for name, reader in
+               (("caltech101", caltech101), ("cifar10", cifar10), ("gtsrb", gtsrb), ("tsrd", tsrd))}  # fmt: skip
 _log = logging.getLogger(__name__)
 
 
@@ -69,10 +80,32 @@ class Dataset:
     """Damaged files, left out."""
     damage: str = ""
     """One line that names them (ten of them, if there are more), with what is wrong; empty when there are none."""
+    notes: tuple[str, ...] = ()
+    """What is odd about the files, a line each: ignored, alike in two parts, of one colour."""
 
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What is written down about it, as JSON types."""
+        return {
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "poses_fingerprint": self.poses_fingerprint,
+            "split_fingerprint": self.split_fingerprint,
+            "classes": self.num_classes,
+            "class_names": list(self.class_names),
+            "train": len(self.train_I),
+            "val": len(self.val_I),
+            "test": len(self.test_I),
+            "skipped": self.num_skipped,
+            "damage": self.damage,
+            "notes": list(self.notes),
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
 
 
 def load_dataset(
@@ -89,14 +122,14 @@ def load_dataset(
     """Load a dataset (see DATASET_NAMES) resized to `image_size` x `image_size` pixels.
 
     The first call decodes every image into `cache_dir` (default: $LSTN_CACHE_DIR, or the user's cache folder); later
-    ones map that file into memory. `data_dir` is the folder that holds caltech101, cifar10 or tsrd; glyphs,
-    clutter and folder:PATH need none. `split_seed` moves the images between the parts that are not fixed by the dataset
-    itself.
+    ones map that file into memory. `data_dir` is the folder that holds caltech101, cifar10, gtsrb or tsrd; glyphs and
+    clutter need none, and for folder:PATH it says where that folder is now. `split_seed` moves the images between the
+    parts that are not fixed by the dataset itself.
 
     `poses` says where the objects are: nothing where all are upright and fill the image, "known" for the poses that
-    the dataset itself knows (clutter, tsrd), else the path of a file of boxes, or of a folder of them (docs/data.md).
-    `pose_share` keeps the poses of that share of the training images that have one, classes in proportion, the same
-    ones each time; for experiments.
+    the dataset itself knows (clutter, gtsrb, tsrd), else the path of a file of boxes, or of a folder of them
+    (docs/data.md). `pose_share` keeps the poses of that share of the training images that have one, classes in
+    proportion, the same ones each time; for experiments.
 
     Raises DataError when the data is missing, empty or damaged, a box makes no sense, or the cache cannot be written.
     """
@@ -115,6 +148,9 @@ def load_dataset(
         cache_dir=cache_dir,
     )
     damage = _report_damaged(name, listing, entry.damaged)
+    notes = tuple(f"{name}: {note}" for note in (*listing.notes, *_plain_colours(entry.images_NHWC)))
+    for note in notes:
+        _log.warning(note)
 
     kept = [position for position in range(len(listing.keys)) if position not in entry.damaged]
     row_of = {position: row for row, position in enumerate(kept)}
@@ -155,6 +191,7 @@ def load_dataset(
         poses_fingerprint=fingerprint_of(pose_of, listing.keys) if poses else "",
         num_skipped=len(entry.damaged),
         damage=damage,
+        notes=notes,
     )
 
 
@@ -162,8 +199,8 @@ def _list(name: str, *, data_dir: Path | None, split_seed: int, cache_dir: Path)
     if name in _DRAWN:
         return _DRAWN[name](split_seed=split_seed)
     if name.startswith(FOLDER_PREFIX):
-        path = Path(name.removeprefix(FOLDER_PREFIX)).expanduser()
-        return folder.read(path, split_seed=split_seed, cache_dir=cache_dir)
+        path = data_dir or Path(name.removeprefix(FOLDER_PREFIX))
+        return folder.read(Path(path).expanduser(), split_seed=split_seed, cache_dir=cache_dir)
     if data_dir is None:
         raise DataError(f"dataset {name!r} needs --data-dir, the folder that holds it; {_HOW_TO_GET[name]}")
     return _READERS[name](Path(data_dir).expanduser(), split_seed=split_seed, cache_dir=cache_dir)
@@ -180,7 +217,7 @@ def _boxes(name: str, listing: Listing, source: str, share: float) -> dict[int, 
     if source != KNOWN:
         return match(read_annotations(Path(source).expanduser()), listing.keys, source)
     if listing.known_poses is None:
-        raise DataError(f"dataset {name!r} knows no poses (clutter and tsrd do); name a file of boxes, or none")
+        raise DataError(f"dataset {name!r} knows no poses (clutter, gtsrb and tsrd do); name a file of boxes, or none")
     return match(listing.known_poses(), listing.keys, source)
 
 
@@ -206,7 +243,7 @@ def _report_damaged(name: str, listing: Listing, damaged: dict[int, str]) -> str
     """Warn of damaged files, in one line that is also returned; an error when there are too many."""
     if not damaged:
         return ""
-    named = [f"{listing.keys[i]} ({reason})" for i, reason in sorted(damaged.items())]
+    named = [f"{shown(listing.keys[i])} ({shown(reason)})" for i, reason in sorted(damaged.items())]
     more = f" and {len(named) - 10} more" if len(named) > 10 else ""
     facts = f"{len(damaged):,} of {len(listing.keys):,} files damaged: {', '.join(named[:10])}{more}"
     if len(damaged) > MAX_DAMAGED * len(listing.keys):
@@ -214,6 +251,18 @@ def _report_damaged(name: str, listing: Listing, damaged: dict[int, str]) -> str
     line = f"{name}: {facts}; left out"
     _log.warning(line)
     return line
+
+
+def _plain_colours(images_NHWC: npt.NDArray[np.uint8]) -> list[str]:
+    """A line when many of a sample of images show (nearly) nothing but one colour."""
+    sample_NHWC = images_NHWC[:: max(1, len(images_NHWC) // _SAMPLE)]
+    spread_N = sample_NHWC.max(axis=(1, 2)).astype(int) - sample_NHWC.min(axis=(1, 2))
+    num = int((spread_N.max(axis=1) < _PLAIN).sum())
+    if num <= MAX_PLAIN * len(sample_NHWC):
+        return []
+    return [
+        f"{num:,} of {len(sample_NHWC):,} images looked at are (nearly) of one colour; are they read as you see them?"
+    ]
 
 
 def _sha256(lines: Iterator[str]) -> str:

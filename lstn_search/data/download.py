@@ -16,12 +16,12 @@ def download(name: str, data_dir: Path) -> None:
     """
     from torchvision import datasets
 
-    from lstn_search.data import caltech101, cifar10, tsrd
+    from lstn_search.data import caltech101, cifar10, gtsrb, tsrd
 
     check_name(name)
     offered = {"caltech101": datasets.Caltech101, "cifar10": datasets.CIFAR10}
     if name not in offered:
-        by_hand = tsrd.HOW_TO_GET if name == "tsrd" else "it needs no download"
+        by_hand = {"gtsrb": gtsrb.HOW_TO_GET, "tsrd": tsrd.HOW_TO_GET}.get(name, "it needs no download")
         raise SettingError(f"{name!r} cannot be downloaded; {by_hand}")
     try:
         data_dir.mkdir(parents=True, exist_ok=True)

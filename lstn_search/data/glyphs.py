@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont, features
 from PIL import __version__ as pillow_version
 
-from lstn_search.data.files import Row
+from lstn_search.data.decoding import Row
 from lstn_search.data.listing import Listing
 from lstn_search.data.splits import split_by_size
 

@@ -60,6 +60,8 @@ class Annotation:
     pose: Pose
     size: Size | None = None
     """Of the image that the box was drawn on; None: as the image file has it."""
+    label: str = ""
+    """The class, where the row says one."""
 
 
 def theta_of(pose: Pose, size: Size) -> Theta:

@@ -13,10 +13,12 @@ are the poses that the dataset knows.
 import logging
 from pathlib import Path, PurePosixPath
 
-from lstn_search.data import files
-from lstn_search.data.listing import Listing, check_classes, not_found
+from lstn_search.data.decoding import read_file
+from lstn_search.data.files import look_at
+from lstn_search.data.listing import ImageFiles, Listing, check_classes, list_files, not_found
 from lstn_search.data.poses import Annotation, Pose
 from lstn_search.data.splits import scale_sizes, split_by_size
+from lstn_search.data.walk import Tree, is_folder
 from lstn_search.errors import DataError
 
 __all__ = ["HOW_TO_GET", "SIZES", "read"]
@@ -26,25 +28,25 @@ HOW_TO_GET = (
     "get TSRD-Train, TSRD-Test and their two annotations on the Chinese Traffic Sign Database page (nlpr.ia.ac.cn), "
     "unpack them in DIR/tsrd and give --data-dir DIR"
 )
+MAX_BYTES = 16_000_000
+"""Of an annotation file; the official ones have a fiftieth of it."""
 _log = logging.getLogger(__name__)
 
 
 def read(data_dir: Path, *, split_seed: int, cache_dir: Path) -> Listing:
     """List the photos that the annotation files below `data_dir` (or below a folder tsrd or TSRD in it) name."""
-    root = next((data_dir / name for name in ("tsrd", "TSRD") if (data_dir / name).is_dir()), data_dir)
+    root = next((data_dir / name for name in ("tsrd", "TSRD") if is_folder(data_dir / name)), data_dir)
     photos = _annotated(root)
     if not photos:
         what = "TSRD annotation file (TsignRecg…Annotation.txt)"
         raise not_found(what, data_dir, archive="tsrd", folder="tsrd", cure=HOW_TO_GET)
     found = sorted(photos)
-    digests = files.file_digests(root, [photos[key][0] for key in found], cache_dir=cache_dir)
-    first = {digest: key for key, digest in reversed(list(zip(found, digests, strict=True)))}
-    content = {key: digest for digest, key in first.items()}
-    keys = sorted(content)
+    looks = dict(zip(found, look_at(root, [photos[key][0] for key in found], cache_dir=cache_dir), strict=True))
+    first = {looks[key].digest: key for key in reversed(found)}
+    keys = tuple(sorted(first.values()))
 
     class_names = tuple(sorted({photos[key][1] for key in keys}))
     labels = tuple(class_names.index(photos[key][1]) for key in keys)
-    paths = [photos[key][0] for key in keys]
     check_classes(root, class_names, labels, minimum=1)
     sizes = scale_sizes(SIZES, len(keys))
     if sizes != SIZES:
@@ -52,14 +54,12 @@ def read(data_dir: Path, *, split_seed: int, cache_dir: Path) -> Listing:
             f"tsrd: {len(keys):,} images after {len(found) - len(keys):,} duplicates were left out, where there should "
             f"be {sum(SIZES):,}; split {'/'.join(f'{size:,}' for size in sizes)} in the same proportions"
         )
-    return Listing(
-        class_names=class_names,
-        keys=tuple(keys),
-        labels=labels,
-        content=tuple(content[key] for key in keys),
+    return list_files(
+        root,
+        ImageFiles(class_names=class_names, keys=keys, paths=tuple(photos[key][0] for key in keys), labels=labels),
         split=split_by_size(keys, labels, sizes=sizes, seed=split_seed),
-        decode=lambda size: files.decode_files(root, paths, image_size=size),
-        sizes=lambda positions: files.image_sizes(root, [paths[i] for i in positions]),
+        cache_dir=cache_dir,
+        looks=[looks[key] for key in keys],
         known_poses=lambda: [photos[key][2] for key in keys],
     )
 
@@ -70,22 +70,29 @@ def _annotated(root: Path) -> dict[str, tuple[str, str, Annotation]]:
     The names of the folders differ between copies (TSRD-Train, tsrd-train, TSRD-Train-Images), so keys leave them out.
     """
     photos: dict[str, tuple[str, str, Annotation]] = {}
-    paths = files.images_below(root, ".") if root.is_dir() else []
-    texts = [path for path in root.rglob("[!.]*.txt") if "annotation" in path.name.lower()]
-    for text in sorted(texts):
-        part = "test" if "test" in text.name.lower() else "train"
+    if not is_folder(root):
+        return photos
+    paths = Tree(root).files()
+    for text in Tree(root, suffixes=frozenset({".txt"})).files():
+        name_of_text, place = PurePosixPath(text).name.lower(), root / text
+        if "annotation" not in name_of_text:
+            continue
+        part = "test" if "test" in name_of_text else "train"
         path_of = {PurePosixPath(path).name: path for path in paths}
         path_of |= {PurePosixPath(path).name: path for path in paths if part in PurePosixPath(path).parent.name.lower()}
-        for number, line in enumerate(text.read_text(encoding="utf-8-sig", errors="replace").splitlines(), start=1):
+        lines = read_file(place, MAX_BYTES).decode("utf-8-sig", errors="replace").splitlines()
+        for number, line in enumerate(lines, start=1):
             if not line.strip(" ;\t"):
                 continue
             name, *numbers = (field.strip() for field in line.strip().rstrip(";").split(";"))
-            if len(numbers) != 7 or not all(field.isdecimal() for field in numbers):
-                raise DataError(f"{text}:{number}: expected name;width;height;x1;y1;x2;y2;class; got {line.strip()!r}")
+            if len(numbers) != 7 or not all(field.isdecimal() and len(field) < 10 for field in numbers):
+                raise DataError(
+                    f"{place}:{number}: expected name;width;height;x1;y1;x2;y2;class; got {line.strip()[:100]!r}"
+                )
             if name not in path_of:
-                raise DataError(f"{text}:{number}: no photo {name!r} below {root}; unpack TSRD-{part.title()} there")
+                raise DataError(f"{place}:{number}: no photo {name!r} below {root}; unpack TSRD-{part.title()} there")
             width, height, x1, y1, x2, y2, label = map(int, numbers)
             key, pose = f"{part}/{name}", Pose(x1=x1, y1=y1, x2=x2, y2=y2)
-            box = Annotation(place=f"{text}:{number}", name=key, pose=pose, size=(width, height))
+            box = Annotation(place=f"{place}:{number}", name=key, pose=pose, size=(width, height))
             photos[key] = (path_of[name], f"{label:03d}", box)
     return photos

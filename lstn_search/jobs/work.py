@@ -97,22 +97,9 @@ def _task_of(setup: WorkerSetup, job: Job) -> Task:
 
 def _facts(prepared: Prepared) -> dict[str, object]:
     """What the manifest says about the prepared task."""
-    bench, dataset, warm = prepared.bench, prepared.bench.dataset, prepared.warm
+    bench, warm = prepared.bench, prepared.warm
     facts: dict[str, object] = {
-        "data": {
-            "name": dataset.name,
-            "fingerprint": dataset.fingerprint,
-            "poses_fingerprint": dataset.poses_fingerprint,
-            "split_fingerprint": dataset.split_fingerprint,
-            "classes": dataset.num_classes,
-            "train": len(dataset.train_I),
-            "val": len(dataset.val_I),
-            "test": len(dataset.test_I),
-            "skipped": dataset.num_skipped,
-            "damage": dataset.damage,
-            "mean": list(dataset.mean),
-            "std": list(dataset.std),
-        },
+        "data": bench.dataset.facts,
         "device": str(bench.device),
         "precision": bench.settled_task.precision,
     }

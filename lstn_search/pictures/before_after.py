@@ -15,9 +15,10 @@ import torch
 from torch import nn
 
 from lstn_search.data.dataset import Dataset
-from lstn_search.data.files import decode_files, images_below
+from lstn_search.data.files import decode_files
 from lstn_search.data.fills import Fills, fill_for_scoring
 from lstn_search.data.views import View, resample
+from lstn_search.data.walk import Tree, is_folder
 from lstn_search.errors import CheckpointError, DataError, SettingError
 from lstn_search.nets.transformer import warp
 from lstn_search.pictures.before_after_drawing import check_suffix, draw_picture, write_film, write_picture
@@ -82,8 +83,7 @@ def read_pictures(folder: Path, image_size: int, num_images: int) -> Pictures:
 
     Raises DataError when there is none, or one is damaged.
     """
-    names = images_below(folder, ".") if folder.is_dir() else []
-    names = [Path(name).as_posix() for name in names[:num_images]]
+    names = Tree(folder).files()[:num_images] if is_folder(folder) else []
     if not names:
         raise DataError(f"{folder} holds no image file; give a folder of them to --images")
     rows = []

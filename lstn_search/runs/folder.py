@@ -8,6 +8,7 @@ best/           arch.json, model.py, weights: the most accurate architecture wit
 """
 
 import contextlib
+import dataclasses
 import functools
 import importlib.metadata
 import json
@@ -27,6 +28,7 @@ from lstn_search.runs.storage import Storage
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.fields import ignored_by
 from lstn_search.spec.ladder import Ladder
+from lstn_search.spec.names import FOLDER_PREFIX
 from lstn_search.spec.settings import SearchSettings
 from lstn_search.spec.task import RECIPE_VERSION, Task
 
@@ -85,9 +87,13 @@ class RunFolder:
                 folder._check_same(settings, resume=resume)
                 folder.read_study()
                 _remove_left_overs(path)
-            folder.write_manifest(
-                recipe=RECIPE_VERSION, settings=settings.to_dict(), versions=versions(), hardware=hardware()
-            )
+                settings = _moved(folder.settings, settings)
+            folder.manifest |= {
+                **{"recipe": RECIPE_VERSION, "settings": settings.to_dict()},
+                **{"versions": versions(), "hardware": hardware()},
+            }
+            if folder.is_new:  # an older one stays as it is until its images are found to be the same
+                folder.write_manifest()
         except BaseException:
             lock.undo()
             raise
@@ -266,10 +272,22 @@ def _difference(old: dict[str, Any], new: dict[str, Any]) -> str | None:
     if old.pop("space_digest") != new.pop("space_digest") and old["space_name"] == new["space_name"]:
         return f"other choices or seed points in space {new['space_name']!r}"
     ignored = ignored_by(Task, "run")
+    if old["dataset"].startswith(FOLDER_PREFIX) and new["dataset"].startswith(FOLDER_PREFIX):
+        ignored.add("dataset")  # it may have moved; its fingerprint is compared
     for name, value in new.items():
         if name not in ignored and old[name] != value:
             return f"{name.replace('_', ' ')} {old[name]!r}, not {value!r}"
     return None
+
+
+def _moved(before: SearchSettings, now: SearchSettings) -> SearchSettings:
+    """The settings of a resume whose folder of images has another path: under its first name, as in the keys of what
+    is kept, and `data_dir` says where it is."""
+    task = now.task
+    if task.dataset == before.task.dataset:
+        return now
+    data_dir = task.data_dir or task.dataset.removeprefix(FOLDER_PREFIX)
+    return dataclasses.replace(now, task=dataclasses.replace(task, dataset=before.task.dataset, data_dir=data_dir))
 
 
 def _flat(settings: dict[str, Any]) -> dict[str, Any]:

@@ -33,6 +33,7 @@ def write_export(run: Run, entry: Entry, out: Path, *, force: bool = False) -> P
         mean=dataset["mean"],
         std=dataset["std"],
         classifier=classifier,
+        class_names=dataset.get("class_names", ()),
         force=force,
     )
 
@@ -76,6 +77,7 @@ def write_evaluation(
         mean=bench.dataset.mean,
         std=bench.dataset.std,
         classifier=model.backbone.state_dict(),
+        class_names=bench.dataset.class_names,
         more=report_file,
         force=force,
     )

@@ -1,4 +1,4 @@
-"""The folder a localizer is exported to: model.py, weights.pt, arch.json and, if there is one, classifier.pt."""
+"""The exported folder: model.py, weights.pt, arch.json and, for a classifier, classifier.pt and classes.json."""
 
 import io
 import json
@@ -25,15 +25,16 @@ def write_model(
     mean: Sequence[float],
     std: Sequence[float],
     classifier: Mapping[str, torch.Tensor] | None = None,
+    class_names: Sequence[str] = (),
     more: Mapping[str, bytes] | None = None,
     force: bool = False,
 ) -> Proof:
     """Export `localizer` into `folder`, which is created, once model.py is proven to give the same outputs.
 
     `title` and `facts` (dataset, accuracy, ...) go into the docstring of model.py; `mean` and `std` are of pixel values
-    in [0, 1], one number a channel; `classifier` is the state dict of the classifier trained with the localizer.
-    `more` are files to lie beside them. What was exported to the folder before is replaced as a whole; with `force` so
-    are others' files of these names.
+    in [0, 1], one number a channel; `classifier` is the state dict of the classifier trained with the localizer, and
+    `class_names` name its outputs in their order (none: not known). `more` are files to lie beside them. What was
+    exported to the folder before is replaced as a whole; with `force` so are others' files of these names.
 
     Raises RunError when the folder holds others' files or cannot be written, RuntimeError (a bug of ours) when the
     proof fails.
@@ -41,6 +42,8 @@ def write_model(
     check_place(folder, force=force)
     if classifier is not None:
         facts = {**facts, "classifier.pt": "state dict of the classifier that was trained with this net"}
+        if class_names:
+            facts["classes.json"] = "the names of its outputs, in their order"
     code = model_code(localizer.arch, localizer.image_size, title=title, facts=facts, mean=mean, std=std)
     files = {
         "model.py": code.encode(),
@@ -49,6 +52,8 @@ def write_model(
     }
     if classifier is not None:
         files["classifier.pt"] = _saved(classifier)
+        if class_names:
+            files["classes.json"] = (json.dumps(list(class_names), indent=2) + "\n").encode()
     with tempfile.TemporaryDirectory(prefix="lstn-export-") as trial:
         for name in ("model.py", "weights.pt"):
             (Path(trial) / name).write_bytes(files[name])

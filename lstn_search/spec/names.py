@@ -5,7 +5,7 @@ from lstn_search.errors import DataError, did_you_mean
 __all__ = ["DATASET_NAMES", "FILL_NAMES", "FOLDER_PREFIX", "SCORED_FILLS", "VIEW_NAMES", "check_name"]
 
 FOLDER_PREFIX = "folder:"
-DATASET_NAMES = ("caltech101", "cifar10", "tsrd", "glyphs", "clutter", "folder:PATH")
+DATASET_NAMES = ("caltech101", "cifar10", "gtsrb", "tsrd", "glyphs", "clutter", "folder:PATH")
 VIEW_NAMES = ("affine", "none")
 SCORED_FILLS = ("reflection", "border", "picture", "colour")
 """What may lie outside a warped picture without telling where it ends; see `lstn_search.data.fills`."""

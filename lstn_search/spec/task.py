@@ -45,7 +45,7 @@ class Task:
     )
     data_dir: str | None = setting(
         None,
-        help="The folder that holds the dataset.",
+        help="The folder that holds the dataset; of folder:PATH where it is now.",
         panel=DATA,
         is_path=True,
         ignored_by=FINGERPRINT
@@ -90,7 +90,7 @@ class Task:
     poses: str | None = setting(
         None,
         help="Where the objects are: a file or folder of boxes (CSV, GTSRB, COCO JSON, Pascal VOC), or known: those "
-        "that the dataset brings (clutter, tsrd). Without it each object fills its image upright.",
+        "that the dataset brings (clutter, gtsrb, tsrd). Without it each object fills its image upright.",
         panel=DATA,
         is_path=True,
         unset="upright",

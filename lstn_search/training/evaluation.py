@@ -52,12 +52,14 @@ class EvalReport:
     oracle: Evaluation | None
     """None without a view: there is no warp to undo."""
     arch: Evaluation | None
+    data: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """What a run's manifest says about its data, too: classes, parts, fingerprints."""
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as JSON types."""
         rows = {name: row and row.to_dict() for name, row in
                 (("arch", self.arch), ("control", self.control), ("oracle", self.oracle))}  # fmt: skip
-        return {"task": self.task.to_dict(), **rows}
+        return {"task": self.task.to_dict(), "data": self.data, **rows}
 
 
 def evaluate(
@@ -67,15 +69,15 @@ def evaluate(
 
     Returns the report and the trained model, None when there is none.
     """
-    task = prepared.bench.task
+    task, data = prepared.bench.task, prepared.bench.dataset.facts
     control = evaluate_reference(prepared, cache_dir, oracle=False, on_stage=_named("control", on_stage))
     oracle = None
     if task.has_oracle:
         oracle = evaluate_reference(prepared, cache_dir, oracle=True, on_stage=_named("oracle", on_stage))
     if arch is None:
-        return EvalReport(task=task, control=control, oracle=oracle, arch=None), None
+        return EvalReport(task=task, control=control, oracle=oracle, arch=None, data=data), None
     row, model = evaluate_arch(prepared, arch, name=name, on_stage=_named(name, on_stage))
-    return EvalReport(task=task, control=control, oracle=oracle, arch=row), model
+    return EvalReport(task=task, control=control, oracle=oracle, arch=row, data=data), model
 
 
 def evaluate_arch(

@@ -65,7 +65,7 @@ def search(*args: str, dataset: str = "glyphs", budget: str = "0.03") -> list[st
         (search(dataset="caltech11"), "unknown dataset 'caltech11'; did you mean 'caltech101'?"),
         (
             search(dataset="mnist"),
-            "unknown dataset 'mnist'; known: caltech101, cifar10, clutter, folder:PATH, glyphs, tsrd",
+            "unknown dataset 'mnist'; known: caltech101, cifar10, clutter, folder:PATH, glyphs, gtsrb, tsrd",
         ),
         (search(dataset="folder:"), "dataset 'folder:' has no path"),
         (search("--space", "lsnt"), "search space 'lsnt' is unknown; did you mean 'lstn'?"),
@@ -317,6 +317,9 @@ def test_damaged_images_are_named_and_counted_and_lines_are_never_cut(
     for name in ("good", "costly", "outside"):
         assert any(line.split()[:1] == [name] for line in done.stdout.splitlines())
     assert f"run folder: {out}" in done.stdout.splitlines()
+    data = json.loads((out / "manifest.json").read_text())["data"]
+    named = ", ".join(data["class_names"])
+    assert f"6 classes: {named}; train/val/test {data['train']}/{data['val']}/{data['test']}" in done.stdout
 
 
 def test_export_says_what_it_wrote_and_that_it_was_proved(
@@ -330,7 +333,10 @@ def test_export_says_what_it_wrote_and_that_it_was_proved(
     printed, err = capsys.readouterr()
     assert err == ""
     assert "proved without lstn_search on 8 images of 24 px" in printed
-    assert {path.name for path in out.iterdir()} == {"model.py", "weights.pt", "arch.json", "classifier.pt"}
+    written = {path.name for path in out.iterdir()}
+    assert written == {"model.py", "weights.pt", "arch.json", "classifier.pt", "classes.json"}
+    names = json.loads((out / "classes.json").read_text())
+    assert names == small_run.folder.manifest["data"]["class_names"] and len(names) == 6
 
 
 def test_ctrl_c_in_a_destructor_comes_again() -> None:

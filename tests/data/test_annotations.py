@@ -1,6 +1,7 @@
 """Files of boxes: four formats say the same, and each mistake is one line with its place and cure."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -140,6 +141,14 @@ def test_a_size_of_zero_is_not_known(tmp_path: Path) -> None:
         ('{"info": {}}', "X has no lists 'images' and 'annotations'; give COCO annotations"),
         ('{"images": [7], "annotations": []}', "X: images[0] has no 'id'"),
         ('{"images": [], "annotations": [{"image_id": 7}]}', "X: annotations[0].image_id is '7', the id of no image"),
+        ('{"images": [{"id": [7]}], "annotations": []}', "X: images[0].id is [7]; write a number"),
+        ('{"images": [{"id": ' + "[" * 400 + "]" * 400 + '}], "annotations": []}', "X: images[0].id is [[[[[["),
+        (
+            '{"images": [{"id": 1e400}], "annotations": [{"image_id": 1}]}',
+            "X: annotations[0].image_id is '1', the id of",
+        ),
+        ("[" * 100_000, "X is nested too deep"),
+        ('{"images": ' + "9" * 5_000 + ', "annotations": []}', "X is no JSON (Exceeds the limit"),
         ("COCO [1, 2, 3]", "X: annotations[0].bbox is [1, 2, 3]; write [x, y, width, height]"),
         ('COCO [1, 2, 3, "four"]', "X: annotations[0]: a number of bbox is 'four', not a number"),
         ("COCO [1, 2, 3, 1e999]", "X: annotations[0]: a number of bbox is inf, not a number"),
@@ -185,3 +194,19 @@ def test_an_image_with_no_pose_in_the_file_has_none(tmp_path: Path, cache_dir: P
     dataset = load_dataset(f"folder:{root}", image_size=8, poses=str(path), progress=False)
     assert dataset.posed_N.tolist() == [True] * 30 + [False] + [True] * 30
     assert bool(dataset.pose_N23[30].isnan().all()) and not bool(dataset.pose_N23[dataset.posed_N].isnan().any())
+
+
+def test_a_name_is_found_in_either_unicode_form(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("file,x1,y1,x2,y2\ncafe\u0301/1.png,0,0,1,1\n", encoding="utf-8")
+    assert [row.name for row in read_annotations(tmp_path)] == ["caf\u00e9/1.png"]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.csv")
+    with pytest.raises(DataError, match="holds no csv, tsv, json or xml file"):
+        read_annotations(tmp_path)
+    with pytest.raises(DataError, match=r"a\.csv is no file but a folder, pipe or device"):
+        read_annotations(tmp_path / "a.csv")
+    with pytest.raises(DataError, match="there is no file or folder"):
+        read_annotations(tmp_path / ("x" * 300))

@@ -5,6 +5,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -96,6 +97,32 @@ def test_a_broken_entry_is_made_again(cache_dir: Path, broken: str) -> None:
     file.write_bytes(file.read_bytes()[:-10])
     np.testing.assert_array_equal(_load(decode, cache_dir).images_NHWC, np.stack(_rows()))
     assert decode.num_calls == 2
+
+
+@pytest.mark.parametrize(
+    "meta",
+    [
+        *("null", "[]", "{}", "7", '{"num_images": 6, "damaged": []}', '{"num_images": 6, "damaged": {"x": "y"}}'),
+        *('{"num_images": 5, "damaged": {"9": "y"}}', '{"num_images": 5, "damaged": {}}', "[" * 100_000),
+        '{"num_images": 5, "damaged": {"2": "of a decoder that could not read it"}}',
+    ],
+)
+def test_an_entry_that_says_something_else_is_made_again(cache_dir: Path, meta: str) -> None:
+    decode = _Decoder([*_rows()])
+    _load(decode, cache_dir)
+    next(cache_dir.rglob("meta.json")).write_text(meta)
+    np.testing.assert_array_equal(_load(decode, cache_dir).images_NHWC, np.stack(_rows()))
+    assert decode.num_calls == 2
+
+
+@pytest.mark.parametrize(
+    "array", [np.zeros((6, 8, 8, 3)), np.zeros((6, 9, 8, 3), np.uint8), np.array([{}] * 6), np.zeros(6, "u1,u1")]
+)
+def test_an_array_of_another_kind_is_made_again(cache_dir: Path, array: npt.NDArray[Any]) -> None:
+    decode = _Decoder([*_rows()])
+    _load(decode, cache_dir)
+    np.save(next(cache_dir.rglob("images.npy")), array, allow_pickle=True)
+    np.testing.assert_array_equal(_load(decode, cache_dir).images_NHWC, np.stack(_rows()))
 
 
 def test_two_processes_decode_once(cache_dir: Path) -> None:

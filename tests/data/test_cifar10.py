@@ -1,6 +1,7 @@
 """CIFAR-10: official batches and folders of pictures, in small."""
 
 import pickle
+import shutil
 import tarfile
 from collections import Counter
 from pathlib import Path
@@ -19,7 +20,7 @@ NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse"
 
 def _batches(folder: Path, *, per_batch: int = 50) -> np.ndarray[Any, Any]:
     """Write the official layout; returns all pictures, NHWC."""
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     pixels = np.random.RandomState(0).randint(0, 256, (6 * per_batch, 3072), dtype=np.uint8)
     for number in range(6):
         name = f"data_batch_{number + 1}" if number < 5 else "test_batch"
@@ -103,4 +104,39 @@ def test_a_class_in_only_one_part_is_named(tmp_path: Path, cache_dir: Path) -> N
     class_tree(tmp_path / "train", {"cat": 4, "dog": 4})
     class_tree(tmp_path / "test", {"cat": 4})
     with pytest.raises(DataError, match="class 'dog' is in only one of train and test"):
+        _load(tmp_path, cache_dir)
+
+
+def test_a_pointer_in_a_pickle_does_not_reach_memory(tmp_path: Path, cache_dir: Path) -> None:
+    class Pointer:
+        def __reduce__(self) -> Any:
+            return np.ndarray, ((1,), np.dtype("O"), b"A" * 8)
+
+    _batches(tmp_path / "cifar-10-batches-py")
+    for name in ("batches.meta", "data_batch_1", "test_batch"):
+        content = pickle.dumps({"label_names": Pointer(), "labels": Pointer(), "data": Pointer()}, 2)
+        (tmp_path / "cifar-10-batches-py" / name).write_bytes(content)
+        with pytest.raises(DataError, match=r"is no CIFAR-10 batch \(an array of it is not of plain numbers\)"):
+            _load(tmp_path, cache_dir)
+        _batches(tmp_path / name / "cifar-10-batches-py")
+        shutil.copytree(tmp_path / name, tmp_path, dirs_exist_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "line"),
+    [
+        ("batches.meta", {"label_names": "ab"}, "names no classes"),
+        ("batches.meta", {"label_names": [["a"], "b"]}, "names no classes"),
+        ("data_batch_1", {"labels": ["0", 1]}, "labels that are no whole numbers"),
+        ("data_batch_1", {"labels": [0, 10]}, "a label that batches.meta does not name"),
+        ("data_batch_1", {"labels": [0, 1], "data": np.zeros((3, 3072), np.uint8)}, "not hold a picture of 32 x 32 a"),
+        ("data_batch_1", {"labels": [0, 1], "data": np.zeros((2, 3072), np.float64)}, "not hold a picture of 32 x 32"),
+        ("data_batch_1", {"labels": [0, 1], "data": b"x"}, "does not hold a picture of 32 x 32 a label"),
+        ("data_batch_1", [1, 2], "it has no 'labels'"),
+    ],
+)
+def test_a_batch_of_other_values_is_named(tmp_path: Path, cache_dir: Path, name: str, table: Any, line: str) -> None:
+    _batches(tmp_path / "cifar-10-batches-py")
+    (tmp_path / "cifar-10-batches-py" / name).write_bytes(pickle.dumps(table, protocol=2))
+    with pytest.raises(DataError, match=line):
         _load(tmp_path, cache_dir)

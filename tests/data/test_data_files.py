@@ -9,10 +9,12 @@ from image_trees import class_tree, truncate, write_image
 from PIL import Image
 
 from lstn_search.data import files
+from lstn_search.data.decoding import Row
+from lstn_search.data.walk import Tree
 from lstn_search.errors import DataError
 
 
-def _decode(path: Path, image_size: int = 16) -> files.Row:
+def _decode(path: Path, image_size: int = 16) -> Row:
     (row,) = files.decode_files(path.parent, [path.name], image_size=image_size)
     return row
 
@@ -76,30 +78,30 @@ def test_rows_come_in_the_order_of_the_files(tmp_path: Path) -> None:
 def test_images_are_found_in_sub_folders_in_the_order_of_their_bytes(tmp_path: Path) -> None:
     for name in ("b.jpg", "B.JPG", "sub/a.png", ".hidden.png", ".hidden/a.png", "notes.txt"):
         write_image(tmp_path / "cat" / name) if "txt" not in name else (tmp_path / "cat" / name).write_text("")
-    assert files.images_below(tmp_path, "cat") == ["cat/B.JPG", "cat/b.jpg", "cat/sub/a.png"]
+    assert Tree(tmp_path).files("cat") == ["cat/B.JPG", "cat/b.jpg", "cat/sub/a.png"]
 
 
 def test_digests_follow_the_content_even_behind_equal_size_and_date(tmp_path: Path, cache_dir: Path) -> None:
     root = class_tree(tmp_path / "images", {"a": 2}, suffix=".bmp")  # all BMPs of one shape have one size
-    keys = files.images_below(root, "a")
-    before = files.file_digests(root, keys, cache_dir=cache_dir)
+    keys = Tree(root).files("a")
+    before = files.look_at(root, keys, cache_dir=cache_dir)
     stat = (root / keys[0]).stat()
     write_image(root / keys[0], seed=99)
     os.utime(root / keys[0], ns=(stat.st_atime_ns, stat.st_mtime_ns))
-    after = files.file_digests(root, keys, cache_dir=cache_dir)
+    after = files.look_at(root, keys, cache_dir=cache_dir)
     assert after[0] != before[0] and after[1] == before[1]
 
 
 def test_unchanged_files_are_not_read_again(tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = class_tree(tmp_path / "images", {"a": 3})
-    keys = files.images_below(root, "a")
-    first = files.file_digests(root, keys, cache_dir=cache_dir)
+    keys = Tree(root).files("a")
+    first = files.look_at(root, keys, cache_dir=cache_dir)
     memo = next((cache_dir / "digests").iterdir())
     content = memo.read_bytes()
     monkeypatch.setattr(Path, "read_bytes", lambda path: content if path == memo else pytest.fail(f"{path} was read"))
-    assert files.file_digests(root, keys, cache_dir=cache_dir) == first
+    assert files.look_at(root, keys, cache_dir=cache_dir) == first
 
 
 def test_a_file_that_went_away_is_named(tmp_path: Path, cache_dir: Path) -> None:
     with pytest.raises(DataError, match=r"gone\.jpg cannot be read \(No such file or directory\)"):
-        files.file_digests(tmp_path, ["gone.jpg"], cache_dir=cache_dir)
+        files.look_at(tmp_path, ["gone.jpg"], cache_dir=cache_dir)

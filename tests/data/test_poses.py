@@ -223,7 +223,7 @@ def test_a_share_is_that_of_each_class_and_only_of_the_training_images(tmp_path:
 
 def test_poses_that_cannot_be_had_are_refused(tmp_path: Path, cache_dir: Path) -> None:
     root = class_tree(tmp_path / "pets", {"cat": 60, "dog": 30})
-    with pytest.raises(DataError, match=r"knows no poses \(clutter and tsrd do\); name a file of boxes, or none"):
+    with pytest.raises(DataError, match=r"knows no poses \(clutter, gtsrb and tsrd do\); name a file"):
         _load(root, poses="known")
     with pytest.raises(DataError, match=r"^22 training images have a pose, at least 32 are needed; add boxes$"):
         _load(root, poses=_boxes(root, "dog"))

@@ -134,6 +134,27 @@ def test_data_may_have_moved(settings: SearchSettings, tmp_path: Path) -> None:
     assert make_folder(tmp_path, moved, resume=True).settings == moved
 
 
+@pytest.mark.parametrize(
+    ("dataset", "data_dir"), [("folder:/new", None), ("folder:/old", "/new"), ("folder:x", "/new")]
+)
+def test_a_folder_of_images_may_have_moved(
+    settings: SearchSettings, tmp_path: Path, dataset: str, data_dir: str | None
+) -> None:
+    """Its first name stays, as in the keys of what is kept; until its images were compared the manifest does too."""
+    task = Task(dataset="folder:/old")
+    make_folder(tmp_path, dataclasses.replace(settings, task=task))
+    before = (tmp_path / "manifest.json").read_bytes()
+    moved = dataclasses.replace(settings, task=dataclasses.replace(task, dataset=dataset, data_dir=data_dir))
+    folder = make_folder(tmp_path, moved, resume=True)
+    assert folder.settings.task == dataclasses.replace(task, data_dir="/new")
+    assert folder.settings.task.compared("verification") == task.compared("verification")
+    assert (tmp_path / "manifest.json").read_bytes() == before
+    folder.write_manifest(data={})
+    assert RunFolder.open(tmp_path).settings == folder.settings
+    other = dataclasses.replace(settings, task=dataclasses.replace(task, dataset="cifar10", data_dir="/new"))
+    assert "was made with dataset 'folder:/old', not 'cifar10'" in refusal(tmp_path, other, resume=True)
+
+
 def test_a_run_from_before_a_setting_goes_on_with_what_there_was(settings: SearchSettings, tmp_path: Path) -> None:
     settings = dataclasses.replace(settings, task=dataclasses.replace(settings.task, recover_loss="mse"))
     make_folder(tmp_path, settings)

@@ -126,7 +126,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     folder = tmp_path_factory.mktemp("export") / "not" / "there" / "yet"
     localizer = trained(SPACE.seeds["lstn"], 64)
     classifier = {"fc.weight": torch.randn(2, 3).half()}
-    proof = write_model(folder, localizer, title="L-STN", facts=FACTS, **IMAGENET, classifier=classifier)
+    proof = write_model(
+        folder, localizer, title="L-STN", facts=FACTS, **IMAGENET, classifier=classifier, class_names=["no", "é"]
+    )
     return folder, localizer, proof
 
 
@@ -274,8 +276,9 @@ def test_lstn_stands_alone(exported: Exported) -> None:
     assert proof.max_image_difference <= 1e-6
     assert (proof.num_images, proof.image_size) == (8, 64)
     assert sorted(path.name for path in folder.iterdir()) == [
-        RECORD, "arch.json", "classifier.pt", "model.py", "weights.pt"
-    ]  # fmt: skip
+        *(RECORD, "arch.json", "classes.json", "classifier.pt", "model.py", "weights.pt")
+    ]
+    assert json.loads((folder / "classes.json").read_text()) == ["no", "é"]
     assert Arch.load(folder / "arch.json") == localizer.arch
     assert json.loads((folder / "arch.json").read_text()) == localizer.arch.to_dict()
     assert "classifier.pt" in (folder / "model.py").read_text()
@@ -316,7 +319,7 @@ def test_export_leaves_the_localizer_alone_and_replaces_what_was_there(copied: P
     weights = torch.load(copied / "weights.pt", weights_only=True)
     assert all(tensor.is_contiguous() for tensor in weights.values())
     assert Arch.load(copied / "arch.json") == localizer.arch
-    assert not (copied / "classifier.pt").exists()
+    assert not (copied / "classifier.pt").exists() and not (copied / "classes.json").exists()
 
 
 def test_a_wrong_weight_fails_the_proof(copied: Path, exported: Exported) -> None:
