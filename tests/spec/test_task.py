@@ -55,7 +55,7 @@ def test_the_papers_protocol_is_the_papers() -> None:
 def test_it_is_written_as_json_and_read_back() -> None:
     task = Task.paper(dataset="folder:images", data_dir="x", epochs=3)
     assert Task.from_dict(json.loads(json.dumps(task.to_dict()))) == task
-    with pytest.raises(SettingError, match=r"unknown task setting 'epoch'; did you mean 'epochs'"):
+    with pytest.raises(SettingError, match=r"task: unknown field 'epoch'; did you mean 'epochs'"):
         Task.from_dict({"dataset": "glyphs", "epoch": 2})
 
 
