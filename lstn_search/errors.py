@@ -28,9 +28,9 @@ __all__ = [
     "RunError",
     "SettingError",
     "SpaceError",
-    "cannot_write",
     "did_you_mean",
     "printable",
+    "why",
 ]
 
 CURES = {
@@ -89,11 +89,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
 
 
-def cannot_write(place: object, error: OSError | NotImplementedError, cure: str) -> str:
-    """The line for a place that cannot be written, with `cure` unless the trouble has one of its own."""
-    number = getattr(error, "errno", errno.ENOSYS)
-    reason = getattr(error, "strerror", None) or str(error) or "it does not do that"
-    return f"{place} cannot be written ({reason}); {CURES.get(number, cure)}"
+def why(error: OSError | NotImplementedError, cure: str) -> str:
+    """The end of a line on what cannot be written: the reason, and `cure` unless the trouble has one of its own."""
+    number = getattr(error, "errno", errno.ENOSYS)  # filelock's word for it is NotImplementedError
+    reason = getattr(error, "strerror", None) or str(error) or "not supported"
+    return f"({reason}); {CURES.get(number, cure)}"
 
 
 def did_you_mean(name: str, known: Iterable[str], *, num_suggestions: int = 3) -> str:

@@ -9,7 +9,9 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
+from lstn_search.cli.console import make_console
 from lstn_search.cli.tables import front_table, number
+from lstn_search.errors import printable
 from lstn_search.jobs.loop import ResultT, SourceT, Watcher
 from lstn_search.runs.entries import Entry
 from lstn_search.runs.run import Run
@@ -18,25 +20,14 @@ from lstn_search.verification.records import Record
 from lstn_search.verification.result import Verification
 from lstn_search.verification.verify import Trainings
 
-__all__ = ["Progress", "SearchProgress", "StatusLine", "VerifyProgress", "make_console"]
-
-WIDE = 200
-"""Columns where there is no terminal: a line in a file or a pipe is never wrapped or cut."""
-
-
-def make_console() -> Console:
-    """Standard output, for plain text: what looks like markup is printed as it is."""
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = WIDE
-    return console
+__all__ = ["Progress", "SearchProgress", "StatusLine", "VerifyProgress"]
 
 
 class StatusLine(Watcher[Any, Any]):
     """One line on standard error that says what is under way."""
 
     def __init__(self) -> None:
-        self._status = Console(stderr=True).status("starting")
+        self._status = make_console(stderr=True).status("starting")
 
     def __enter__(self) -> Self:
         self._status.start()
@@ -84,7 +75,7 @@ class Progress(Watcher[SourceT, ResultT]):
 
     def _render(self) -> RenderableType:
         under_way = ", ".join(f"{name}: {what}" for name, what in self.stages.items())
-        line = f"{self._clock()}  {self._count()}{under_way}"
+        line = printable(f"{self._clock()}  {self._count()}{under_way}")
         self.spinner.update(text=Text(line, no_wrap=True, overflow="ellipsis"))
         return self.spinner
 
@@ -111,7 +102,7 @@ class SearchProgress(Progress[Search, Entry]):
         run = self.run = source.run
         self._draw_front(run)
         if damage := run.folder.manifest["data"].get("damage"):
-            print(f"warning: {damage}", file=sys.stderr)
+            print(f"warning: {printable(damage)}", file=sys.stderr)
         num_before = sum(bool(entry.results) for entry in run.entries)
         before = f"; {num_before} architectures were trained before" if num_before else ""
         backbone = run.folder.manifest.get("backbone")

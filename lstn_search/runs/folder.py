@@ -8,7 +8,6 @@ best/           arch.json, model.py, weights: the most accurate architecture wit
 """
 
 import contextlib
-import importlib.metadata
 import json
 import os
 import platform
@@ -19,6 +18,7 @@ from typing import Any
 
 from lstn_search.errors import RunError, SettingError
 from lstn_search.runs.lock import HOLDER, LOCK, FolderLock
+from lstn_search.runs.manifest import MANIFEST, package_version, read_manifest
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.fields import ignored_by
 from lstn_search.spec.ladder import Ladder
@@ -30,7 +30,6 @@ __all__ = [
     *("RunFolder", "checkpoint_file", "hardware", "versions"),
 ]
 
-MANIFEST = "manifest.json"
 STUDY_FILE = "study.db"
 PACKAGES = ("torch", "torchvision", "timm", "optuna", "numpy", "pandas", "pillow")
 
@@ -86,14 +85,7 @@ class RunFolder:
     @classmethod
     def open(cls, path: Path) -> "RunFolder":
         """An existing folder, to read from. Raises RunError when it holds no run."""
-        try:
-            manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-            SearchSettings.from_dict(manifest["settings"])
-        except (FileNotFoundError, NotADirectoryError):
-            raise RunError(f"{path} holds no run (no {MANIFEST}); give the folder a search wrote") from None
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunError(f"{path / MANIFEST} cannot be read ({error}); it is not a search's manifest") from None
-        return cls(path, manifest)
+        return cls(path, read_manifest(path / MANIFEST))
 
     def _check_same(self, settings: SearchSettings, *, resume: bool) -> None:
         difference = _difference(self.settings.to_dict(), settings.to_dict())
@@ -145,6 +137,13 @@ class RunFolder:
     def settings(self) -> SearchSettings:
         """What the search was asked to do."""
         return SearchSettings.from_dict(self.manifest["settings"])
+
+    def image_fact(self, name: str) -> Any:
+        """What the manifest says of the images: `val`, `test`, `mean`, … Raises RunError when it does not say it."""
+        try:
+            return self.manifest["data"][name]
+        except KeyError:
+            raise RunError(f"{self.path / MANIFEST} does not say the {name!r} of its images; restore it") from None
 
     @property
     def checkpoints_in(self) -> Path:
@@ -231,15 +230,8 @@ def _without_password(url: str) -> str:
 
 def versions() -> dict[str, str]:
     """Of Python, this package, and what its results depend on."""
-    own = {"python": platform.python_version(), "lstn-search": _version("lstn-search")}
-    return own | {name: _version(name) for name in PACKAGES}
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+    own = {"python": platform.python_version(), "lstn-search": package_version("lstn-search")}
+    return own | {name: package_version(name) for name in PACKAGES}
 
 
 def hardware() -> dict[str, Any]:

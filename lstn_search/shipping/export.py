@@ -22,14 +22,13 @@ __all__ = ["write_evaluation", "write_export"]
 def write_export(run: Run, entry: Entry, out: Path) -> Proof:
     """One entry as code that needs only torch, with its trained weights; proved in a process without this package."""
     localizer, classifier = load_localizer(run, entry)
-    dataset = run.folder.manifest["data"]
     return write_model(
         out,
         localizer,
         title=f"{entry.candidate.name}: a localization net found by lstn-search",
         facts=model_facts(run, entry),
-        mean=dataset["mean"],
-        std=dataset["std"],
+        mean=run.folder.image_fact("mean"),
+        std=run.folder.image_fact("std"),
         classifier=classifier,
     )
 

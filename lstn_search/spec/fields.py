@@ -19,7 +19,18 @@ from lstn_search.spec.reading import short
 
 __all__ = [
     *("DATA", "LENGTH", "OUTPUT", "PANELS", "SEARCH", "TRAINING", "WHERE"),
-    *("Setting", "changed", "check", "check_value", "defaults", "described", "ignored_by", "option_name", "plain_type"),
+    *(
+        "Setting",
+        "changed",
+        "check",
+        "check_count",
+        "check_value",
+        "defaults",
+        "described",
+        "ignored_by",
+        "option_name",
+        "plain_type",
+    ),
     "setting",
 ]
 
@@ -132,6 +143,16 @@ def check(settings: Any) -> None:
 def check_value(settings: Any, name: str, value: Any) -> None:
     """The same for a value that a setting might have."""
     _check(*next(pair for pair in described(settings) if pair[0].name == name), value)
+
+
+def check_count(what: str, value: Any, *, minimum: int = 1, limit: int, reason: str = "") -> None:
+    """Raise SettingError unless a number that is no setting is whole and within its bounds."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise SettingError(f"{what} must be a whole number, got {short(value)}")
+    if value < minimum:
+        raise SettingError(f"{what} must be at least {minimum}{reason}, got {short(value)}")
+    if value > limit:
+        raise SettingError(f"{what} must be at most {limit:,}, got {short(value)}")
 
 
 def _check(field: "dataclasses.Field[Any]", known: Setting, value: Any) -> None:

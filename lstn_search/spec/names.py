@@ -32,8 +32,8 @@ def checked_label(name: object, what: str, *, is_pick: bool = False) -> str:
         raise SettingError(f"{said} is no name; write 1 to {MAX_LABEL_BYTES} bytes of text")
     if not label.isprintable() or set(label) & set('/\\:*?"<>|$'):
         raise SettingError(
-            f'{said} holds a character that file names, pictures or terminals do not take (one of / \\ : * ? " < > | $, '
-            "or a control character); use letters, digits, spaces, _ and -"
+            f'{said} holds a control character, or one of / \\ : * ? " < > | $, which file names and pictures do not '
+            "take; use letters, digits, spaces, _ and -"
         )
     if unicodedata.normalize("NFKC", label)[0] in "=+-@.~ " or label[-1] in ". ":
         raise SettingError(

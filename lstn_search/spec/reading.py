@@ -76,7 +76,8 @@ def read_as(cls: type[T], data: Any) -> T:
     from pydantic import ValidationError
 
     try:
-        return _adapter(cls).validate_python(data)
+        read: T = _adapter(cls).validate_python(data)  # type: ignore[arg-type]
+        return read
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         where = ".".join(map(str, first["loc"]))
@@ -85,7 +86,7 @@ def read_as(cls: type[T], data: Any) -> T:
 
 
 @functools.cache
-def _adapter(cls: type[T]) -> "TypeAdapter[T]":
+def _adapter(cls: Any) -> "TypeAdapter[Any]":
     from pydantic import TypeAdapter
 
     return TypeAdapter(cls)

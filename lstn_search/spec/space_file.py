@@ -189,9 +189,9 @@ def _seeds(data: Any, where: str) -> tuple[dict[str, Arch], dict[str, str]]:
         except ArchError as error:
             raise SpaceError(str(error)) from None
         if seeds[label].in_channels != IMAGE_CHANNELS:
+            channels = seeds[label].in_channels
             raise SpaceError(
-                f"{where}: {path}.in_channels is {seeds[label].in_channels}, but images have {IMAGE_CHANNELS} channels; "
-                "leave it out"
+                f"{where}: {path}.in_channels is {channels}, but images have {IMAGE_CHANNELS} channels; leave it out"
             )
     return seeds, sources
 

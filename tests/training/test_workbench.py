@@ -16,6 +16,7 @@ from lstn_search.errors import BackboneError, SettingError
 from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifier, warp
 from lstn_search.nets.warps import corner_error_px, invert
 from lstn_search.spec.seeding import seed_of
+from lstn_search.spec.task import Task
 from lstn_search.training.recovery import build_localizer
 from lstn_search.training.warm import Warm
 from lstn_search.training.workbench import Batch, Scores, Workbench, pick_device, seeded
