@@ -11,7 +11,7 @@ from torch import nn
 
 from lstn_search.atomic import write_atomically
 from lstn_search.errors import CheckpointError
-from lstn_search.spec.reading import short
+from lstn_search.spec.reading import check_regular, short
 
 __all__ = ["fill", "load_torch", "load_weights", "save_weights"]
 
@@ -25,6 +25,7 @@ def save_weights(path: Path, tensors: Mapping[str, torch.Tensor], *, metadata: M
 def load_weights(path: Path) -> dict[str, torch.Tensor]:
     """Read named tensors. Raises CheckpointError when the file is missing or is not a safetensors file."""
     try:
+        check_regular(path)
         return load(path.read_bytes())
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror}); give the path of a weights file") from None
@@ -38,6 +39,7 @@ def load_torch(path: Path, *, cure: str, device: torch.device | str = "cpu") -> 
     Raises CheckpointError, which ends with the cure, when the file is missing or is not that.
     """
     try:
+        check_regular(path)
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror}); {cure}") from None

@@ -15,7 +15,10 @@ from lstn_search.errors import LstnError, did_you_mean
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
-__all__ = ["MAX_NUMBER", "check_plain", "check_table", "parse_json", "read_as", "read_json", "read_text", "short"]
+__all__ = [
+    *("MAX_NUMBER", "check_plain", "check_regular", "check_table"),
+    *("parse_json", "read_as", "read_json", "read_text", "short"),
+]
 
 MAX_BYTES = 64 * 2**20
 MAX_DEPTH = 64
@@ -25,10 +28,15 @@ MAX_NUMBER = 2**63
 T = TypeVar("T")
 
 
-def read_text(path: Path, *, max_bytes: int = MAX_BYTES) -> str:
-    """The text of a file in UTF-8. Raises OSError, or ValueError: no regular file, too large, or not text."""
+def check_regular(path: Path) -> None:
+    """Raise OSError where there is no such file, ValueError where it is a folder, a FIFO or a device: some never end."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("no regular file")
+
+
+def read_text(path: Path, *, max_bytes: int = MAX_BYTES) -> str:
+    """The text of a file in UTF-8. Raises OSError, or ValueError: no regular file, too large, or not text."""
+    check_regular(path)
     with path.open("rb") as file:
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
