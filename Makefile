@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test lint format bench chaos lock clean
+.PHONY: help install demo test lint format bench chaos abuse lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -51,6 +51,9 @@ bench: install  ## the measurements behind the figures in benchmarks/*.md
 
 chaos: install  ## kill drivers and workers at random instants: nothing finished may be lost
 	$(RUN) benchmarks/chaos.py --kills 50 --seed 0
+
+abuse: install  ## bad input by the thousand: one line each, nothing touched
+	$(RUN) benchmarks/abuse.py --seed 0
 
 lock:  ## pin what pyproject.toml asks for, from a fresh environment; no index addresses go into the file
 	$(PYTHON) -m venv .lock-venv

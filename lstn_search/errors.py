@@ -15,6 +15,7 @@ Anything else that escapes is a bug of ours.
 """
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 __all__ = [
@@ -28,11 +29,25 @@ __all__ = [
     "SettingError",
     "SpaceError",
     "did_you_mean",
+    "printable",
+    "why",
 ]
+
+CURES = {
+    errno.ENAMETOOLONG: "use a shorter name",
+    errno.ELOOP: "its links go in a circle: name the folder itself",
+    **dict.fromkeys(
+        (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP), "files cannot be locked there: name a folder on another disk"
+    ),
+}
+"""What helps against troubles that room or access do not cure."""
 
 
 class LstnError(ValueError):
     """Base of every error a user can cause and cure."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
 
 
 class ArchError(LstnError):
@@ -67,10 +82,24 @@ class SettingError(LstnError):
     """Any other option with a value that makes no sense."""
 
 
+def printable(text: str) -> str:
+    """The text with what a terminal might obey, or could not show, written out: `\\x1b` for an escape."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+
+
+def why(error: OSError | NotImplementedError, cure: str) -> str:
+    """The end of a line on what cannot be written: the reason, and `cure` unless the trouble has one of its own."""
+    number = getattr(error, "errno", errno.ENOSYS)  # filelock's word for it is NotImplementedError
+    reason = getattr(error, "strerror", None) or str(error) or "not supported"
+    return f"({reason}); {CURES.get(number, cure)}"
+
+
 def did_you_mean(name: str, known: Iterable[str], *, num_suggestions: int = 3) -> str:
     """The tail of an error line: ``did you mean 'lstn'?``, or the known names when nothing is close."""
     names = sorted(known)
-    close = difflib.get_close_matches(str(name), names, n=num_suggestions, cutoff=0.6)
+    close = difflib.get_close_matches(str(name)[:200], names, n=num_suggestions, cutoff=0.6)
     if close:
         return "did you mean " + " or ".join(repr(match) for match in close) + "?"
     if len(names) <= 12:

@@ -1,6 +1,7 @@
 """The command line: one module a group of commands; nothing here imports torch before a command needs it."""
 
 import errno
+import itertools
 import os
 import signal
 import sys
@@ -10,11 +11,11 @@ from typing import NoReturn
 import typer
 
 from lstn_search.cli import describe, download, evaluate, export, fidelity, paper, report, search, show, verify
-from lstn_search.errors import LstnError
+from lstn_search.errors import LstnError, SettingError, printable, why
 
 __all__ = ["app", "main"]
 
-DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+DISK_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
 
 app = typer.Typer(
     name="lstn-search",
@@ -32,6 +33,7 @@ def main() -> NoReturn:
     """Run the command line; bad input is one line on standard error and exit code 2."""
     sys.unraisablehook = _interrupt_again
     try:
+        _refuse_empty(sys.argv[1:])
         code = app(standalone_mode=False)
     except LstnError as error:
         code = _fail(str(error))
@@ -43,13 +45,16 @@ def main() -> NoReturn:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except OSError as error:
-        if error.errno not in DISK_TROUBLE:
-            raise
-        code = _fail(f"{error.filename or 'a file'} cannot be written ({error.strerror}); make room or access")
+        trouble = "written" if error.errno in DISK_TROUBLE else "used"
+        code = _fail(f"{error.filename or 'a file'} cannot be {trouble} {why(error, 'make room or access')}")
     except Exception as error:  # click's own usage errors: an unknown option, a value of the wrong type
-        if not hasattr(error, "format_message"):
+        if hasattr(error, "format_message"):
+            code = _fail(f"{error.format_message()} (see --help)")
+        elif isinstance(error, MemoryError) or "memory" in str(error).partition("\n")[0]:  # torch's is a RuntimeError
+            reason = str(error).partition("\n")[0] or "out of memory"
+            code = _fail(f"not enough memory ({reason}); use a smaller network, image or batch size")
+        else:
             raise
-        code = _fail(f"{error.format_message()} (see --help)")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # leaving: one more Ctrl-C does not change the exit code
     sys.exit(code or 0)
 
@@ -64,6 +69,14 @@ def _interrupt_again(unraisable: "sys.UnraisableHookArgs") -> None:
         sys.__unraisablehook__(unraisable)
 
 
+def _refuse_empty(words: list[str]) -> None:
+    """An empty word names no folder, file or database; Path("") would be this very folder."""
+    for before, word in itertools.pairwise(["the command line", *words]):
+        option, equals, value = word.partition("=")
+        if not word or (equals and not value and option.startswith("--")):
+            raise SettingError(f"{option or before} holds an empty value; leave it out or name something")
+
+
 def _fail(message: str) -> int:
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    print("error: " + printable(" ".join(message.split())), file=sys.stderr)
     return 2

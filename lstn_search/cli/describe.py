@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lstn_search.errors import ArchError
+from lstn_search.errors import ArchError, printable
 from lstn_search.spec import moves
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import Cost, TransformerCost, cost, gflops_as_trained, transformer_cost
@@ -56,7 +56,7 @@ def _space_list() -> None:
     table = _table("space", "what it varies", ">sets of choices", "seed points")
     for name in space_names():
         space = load_space(name)
-        table.add_row(name, space.description, f"{space.count():.2g}", ", ".join(space.seeds))
+        table.add_row(name, space.description, _about(space.count()), ", ".join(space.seeds))
     _print(table)
 
 
@@ -89,9 +89,14 @@ def _space_check(space: SpaceArgument, image_size: ImageSizeOption = 224) -> Non
     found = load_space(space)
     gflops, _ = moves.cheapest(found, image_size)
     typer.echo(
-        f"{space}: ok ({found.count():.2g} sets of choices, {len(found.seeds)} seed points, "
+        f"{printable(space)}: ok ({_about(found.count())} sets of choices, {len(found.seeds)} seed points, "
         f"cheapest {gflops:.6f} GFLOPs at {image_size})"
     )
+
+
+def _about(number: int) -> str:
+    """Two digits of a number, however large."""
+    return f"{number:.2g}" if number < 10**300 else f"{str(number)[0]}.{str(number)[1]}e+{len(str(number)) - 1}"
 
 
 # -- tables ------------------------------------------------------------------------------------------------------------
@@ -168,8 +173,8 @@ def _table(*columns: str) -> "Table":
 
 
 def _print(*parts: "Table | str") -> None:
-    from rich.console import Console
+    from lstn_search.cli.console import make_console
 
-    console = Console(highlight=False, markup=False, emoji=False)  # a file may hold brackets
+    console = make_console(wide=False)
     for part in parts:
         console.print(part)

@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from lstn_search.errors import printable
+
 __all__ = ["register"]
 
 
@@ -21,4 +23,4 @@ def download_command(
     from lstn_search.data.download import download
 
     download(dataset, data_dir.expanduser())
-    print(f"{dataset} is in {data_dir}; go on with --dataset {dataset} --data-dir {data_dir}")
+    print(printable(f"{dataset} is in {data_dir}; go on with --dataset {dataset} --data-dir {data_dir}"))

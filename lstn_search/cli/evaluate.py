@@ -62,10 +62,9 @@ def eval_command(
     name, chosen, run_task = resolve_eval_arch(arch, space, storage)
     task = full_schedule_task(of_task, run_task)
     if chosen is not None:
-        from lstn_search.spec.cost import cost
+        from lstn_search.spec.cost import check_trainable
 
-        for size in (task.image_size, task.trial_size):
-            cost(chosen, size)  # refuses what cannot be built, before anything is loaded
+        check_trainable(chosen, task.image_size, task.trial_size)  # before anything is loaded
 
     if out is not None:
         from lstn_search.shipping.place import check_place
@@ -73,12 +72,10 @@ def eval_command(
         check_writable(out)  # hours before it is written
         check_place(out, force=force)
 
-    from rich.console import Console
-
     from lstn_search.api import evaluate
-    from lstn_search.cli.progress import make_console
+    from lstn_search.cli.console import make_console
 
-    with Console(stderr=True).status("data") as status:
+    with make_console(stderr=True).status("data") as status:
         report = evaluate(
             chosen, task, name=name, out=out, force=force, cache_dir=of_engine.get("cache_dir"), on_stage=status.update
         )

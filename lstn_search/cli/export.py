@@ -30,7 +30,7 @@ def export_command(
     The file proves itself: in a process that cannot import lstn_search it must give the same outputs, to 1e-6. What was
     exported to the folder before is replaced as a whole.
     """
-    from lstn_search.cli.progress import make_console
+    from lstn_search.cli.console import make_console
     from lstn_search.runs.run import open_run
     from lstn_search.shipping.export import write_export
 

@@ -56,7 +56,8 @@ def fidelity_command(
     RUN/fidelity.json.
     """
     from lstn_search.api import fidelity
-    from lstn_search.cli.progress import StatusLine, make_console
+    from lstn_search.cli.console import make_console
+    from lstn_search.cli.progress import StatusLine
     from lstn_search.runs.run import open_run
 
     console = make_console()

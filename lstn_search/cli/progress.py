@@ -10,8 +10,9 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
+from lstn_search.cli.console import make_console
 from lstn_search.cli.tables import front_table, number
-from lstn_search.data.walk import shown
+from lstn_search.errors import printable
 from lstn_search.jobs.loop import ResultT, SourceT, Watcher
 from lstn_search.runs.entries import Entry
 from lstn_search.runs.run import Run
@@ -20,25 +21,15 @@ from lstn_search.verification.records import Record
 from lstn_search.verification.result import Verification
 from lstn_search.verification.verify import Trainings
 
-__all__ = ["Progress", "SearchProgress", "StatusLine", "VerifyProgress", "data_line", "make_console"]
+__all__ = ["Progress", "SearchProgress", "StatusLine", "VerifyProgress", "data_line"]
 
 _NAMED = 8
 """Classes that are named in one line."""
-WIDE = 200
-"""Columns where there is no terminal: a line in a file or a pipe is never wrapped or cut."""
-
-
-def make_console() -> Console:
-    """Standard output, for plain text: what looks like markup is printed as it is."""
-    console = Console(highlight=False, markup=False, emoji=False)
-    if not console.is_terminal:
-        console.width = WIDE
-    return console
 
 
 def data_line(data: Mapping[str, Any]) -> str:
     """What a task was made of: `3 classes: cat, dog, fox; train/val/test 42/9/9`, of a manifest's facts."""
-    names = [shown(str(name)) for name in data.get("class_names", ())]
+    names = [printable(str(name)) for name in data.get("class_names", ())]
     named = ", ".join(names[:_NAMED]) + (" …" if len(names) > _NAMED else "")
     parts = "/".join(f"{data.get(part, 0):,}" for part in ("train", "val", "test"))
     return f"{data.get('classes', len(names))} classes{f': {named}' if named else ''}; train/val/test {parts}"
@@ -48,7 +39,7 @@ class StatusLine(Watcher[Any, Any]):
     """One line on standard error that says what is under way."""
 
     def __init__(self) -> None:
-        self._status = Console(stderr=True).status("starting")
+        self._status = make_console(stderr=True).status("starting")
 
     def __enter__(self) -> Self:
         self._status.start()
@@ -100,7 +91,7 @@ class Progress(Watcher[SourceT, ResultT]):
 
     def _render(self) -> RenderableType:
         under_way = ", ".join(f"{name}: {what}" for name, what in self.stages.items())
-        line = f"{self._clock()}  {self._count()}{under_way}"
+        line = printable(f"{self._clock()}  {self._count()}{under_way}")
         self.spinner.update(text=Text(line, no_wrap=True, overflow="ellipsis"))
         return self.spinner
 
@@ -128,7 +119,7 @@ class SearchProgress(Progress[Search, Entry]):
         self._draw_front(run)
         data = run.folder.manifest["data"]
         for line in filter(None, (data.get("damage"), *data.get("notes", ()))):
-            print(f"warning: {line}", file=sys.stderr)
+            print(f"warning: {printable(line)}", file=sys.stderr)
         num_before = sum(bool(entry.results) for entry in run.entries)
         before = f"; {num_before} architectures were trained before" if num_before else ""
         backbone = run.folder.manifest.get("backbone")

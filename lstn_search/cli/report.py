@@ -26,7 +26,7 @@ def report_command(
 
     Whatever the run holds is drawn, also after an interrupted search; what is missing is named with the command for it.
     """
-    from lstn_search.cli.progress import make_console
+    from lstn_search.cli.console import make_console
     from lstn_search.pages.facts.history import open_with_history
     from lstn_search.pages.page import report
 

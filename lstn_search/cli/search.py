@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lstn_search.cli.options import Given, Retries, options, with_settings
+from lstn_search.errors import printable
 from lstn_search.jobs.launch import EngineOptions
 from lstn_search.spec.fields import LENGTH, OUTPUT, SEARCH, WHERE
 from lstn_search.spec.settings import SearchSettings, check_budget
@@ -97,7 +98,8 @@ def search_command(
         logs = make_logs(log, loaded)
     out = out or _default_out(settings)
 
-    from lstn_search.cli.progress import SearchProgress, make_console
+    from lstn_search.cli.console import make_console
+    from lstn_search.cli.progress import SearchProgress
     from lstn_search.cli.tables import front_table, why_inert
     from lstn_search.jobs.loop import Watchers
     from lstn_search.ranking.facts import warnings
@@ -132,7 +134,7 @@ def search_command(
     if (why := why_inert(task)) and any(entry.status == "inert" for entry in run.entries if entry.results):
         console.print(why)
     for note in (*run.notes, *warnings(run)):
-        typer.echo(f"warning: {note}", err=True)
+        typer.echo(f"warning: {printable(note)}", err=True)
     console.print(f"run folder: {out}")
     words = shlex.join([str(out), *run.folder.storage_words])
     console.print(f"to look at it: python cli.py report {words}")

@@ -85,7 +85,7 @@ def show_command(
         check_suffix(out, film=animate)
         check_writable(out.parent)
 
-    from lstn_search.cli.progress import make_console
+    from lstn_search.cli.console import make_console
     from lstn_search.pictures.before_after import draw_trained
 
     cache_dir = of_engine.get("cache_dir")
@@ -128,12 +128,11 @@ def _train(
     arch: str, space: str, storage: str | None, given: Given, cache_dir: Path | None, *, animate: bool
 ) -> "Trained":
     """Train an architecture as `eval` would, but for the test."""
-    from rich.console import Console
-
+    from lstn_search.cli.console import make_console
     from lstn_search.data.cache import default_cache_dir
     from lstn_search.pictures.before_after import check_film
     from lstn_search.pictures.trained import train_for_show
-    from lstn_search.spec.cost import cost
+    from lstn_search.spec.cost import check_trainable
     from lstn_search.training.prepared import prepare
 
     name, chosen, run_task = resolve_eval_arch(arch, space, storage)
@@ -142,9 +141,8 @@ def _train(
     task = full_schedule_task(given, run_task, command="show --arch")
     if animate:
         check_film(task)
-    for size in (task.image_size, task.trial_size):
-        cost(chosen, size)  # refuses what cannot be built, before anything is loaded
-    with Console(stderr=True).status("data") as status:
+    check_trainable(chosen, task.image_size, task.trial_size)  # before anything is loaded
+    with make_console(stderr=True).status("data") as status:
         prepared = prepare(task, cache_dir or default_cache_dir(), status.update)
         return train_for_show(prepared, chosen, name=name, on_stage=status.update)
 

@@ -56,16 +56,15 @@ def verify_command(
     Within a seed all share the classifier's start, batches and warps. The same command goes on after an interruption;
     more --seeds add to what is there. Writes verify.json and verify.csv into RUN.
     """
-    from rich.console import Console
-
     from lstn_search.api import verify
-    from lstn_search.cli.progress import VerifyProgress, make_console
+    from lstn_search.cli.console import make_console
+    from lstn_search.cli.progress import VerifyProgress
     from lstn_search.runs.run import open_run
 
     engine = EngineOptions(**of_engine)
     names = None if against is None else [name.strip() for name in against.split(",") if name.strip()]
     console = make_console()
-    progress = VerifyProgress(Console(stderr=True, highlight=False, markup=False, emoji=False) if as_json else console)
+    progress = VerifyProgress(make_console(stderr=True) if as_json else console)
     try:
         with progress:
             verify(

@@ -30,7 +30,7 @@ class EngineOptions:
         choices=get_args(EngineName),
     )
     workers: int | None = setting(
-        None, help="Processes that train.", panel=WHERE, minimum=1, unset="one a GPU, else one a core"
+        None, help="Processes that train.", panel=WHERE, minimum=1, limit=1_024, unset="one a GPU, else one a core"
     )
     cache_dir: Path | None = setting(
         None, help="Decoded images and warm classifiers; also $LSTN_CACHE_DIR.", panel=WHERE
@@ -40,7 +40,12 @@ class EngineOptions:
         None, help="Ray: a folder all nodes reach, for checkpoints and cache; the run folder if it is one.", panel=WHERE
     )
     gpus_per_job: float | None = setting(
-        None, help="Ray: 0.5 lets two jobs share a GPU.", panel=WHERE, minimum=0, unset="1 where there are GPUs"
+        None,
+        help="Ray: 0.5 lets two jobs share a GPU.",
+        panel=WHERE,
+        above=0,
+        limit=1_024,
+        unset="1 where there are GPUs",
     )
 
     def __post_init__(self) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from lstn_search.errors import RunError, SettingError
 from lstn_search.jobs.base import Ended, Engine, Job, Stage
+from lstn_search.spec.fields import check_count
 from lstn_search.spec.ladder import Ladder
 from lstn_search.spec.task import Task
 
@@ -93,8 +94,7 @@ def check_limits(minutes: float | None, retries: int) -> None:
     """Raise SettingError on a time or a number of retries that makes no sense."""
     if minutes is not None and not minutes > 0:
         raise SettingError(f"minutes must be above 0, got {minutes}")
-    if retries < 0:
-        raise SettingError(f"retries must be at least 0, got {retries}")
+    check_count("retries", retries, minimum=0, limit=1_000)
 
 
 def deadline_after(minutes: float | None) -> float | None:

@@ -341,7 +341,9 @@ def _import_ray() -> Any:
 def _knock(address: str) -> None:
     """Raise OSError unless somebody answers at host:port; Ray itself would wait for minutes."""
     host, _, port = address.rpartition(":")
-    if host and port.isdecimal():
+    if address != "auto" and not (host and port.isascii() and port.isdecimal() and 0 < int(port) < 2**16):
+        raise ValueError("that is no HOST:PORT")
+    if host:
         socket.create_connection((host, int(port)), timeout=KNOCK_SECONDS).close()
 
 

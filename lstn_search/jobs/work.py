@@ -22,7 +22,7 @@ from lstn_search.spec.task import Task
 from lstn_search.training.evaluation import evaluate_arch, evaluate_reference
 from lstn_search.training.prepared import Prepared, prepare
 from lstn_search.training.references import load_reference
-from lstn_search.training.trial import start_trial
+from lstn_search.training.trial import Trial, start_trial
 
 __all__ = ["climb", "prepared_task", "run_job"]
 
@@ -63,21 +63,32 @@ def climb(prepared: Prepared, arch: Arch, ladder: Ladder, rung: int, folder: Pat
     if rung > 0:
         below = checkpoint_file(folder, arch, rung - 1)
         try:
-            state = load_checkpoint(below, device=prepared.bench.device)
+            _go_on(trial, arch, below)
         except CheckpointError:
             if below.exists():
                 _log.warning("%s cannot be used: rung %d is climbed again", below, rung - 1)
             again = climb(prepared, arch, ladder, rung - 1, folder, say)
             if again.status == "failed":
                 return again
-            state = load_checkpoint(below, device=prepared.bench.device)
-        trial.load_state_dict(state)
+            trial = start_trial(prepared, arch, on_stage=say)
+            _go_on(trial, arch, below)
     epochs = ladder.joint_epochs(rung)
     steps = ladder.recover_steps(rung, prepared.bench.task.recover_steps)
     result = trial.train_to(epochs) if epochs else trial.begin(steps)
     if result.status != "failed":
         save_checkpoint(checkpoint_file(folder, arch, rung), trial.state_dict(resumable=rung < ladder.top))
     return result
+
+
+def _go_on(trial: Trial, arch: Arch, file: Path) -> None:
+    """Bring a trial to where a checkpoint was written. Raises CheckpointError when that is not one of its own."""
+    state = load_checkpoint(file, device=trial.bench.device)
+    if state.get("arch") != arch.to_json():
+        raise CheckpointError(f"{file}: of another architecture")
+    try:
+        trial.load_state_dict(state)
+    except (AssertionError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{file}: not the state of such a training ({type(error).__name__})") from None
 
 
 def prepared_task(task: Task, cache_dir: Path, say: Say) -> Prepared:

@@ -7,11 +7,13 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch import nn
 
 from lstn_search.atomic import write_atomically
 from lstn_search.errors import CheckpointError
+from lstn_search.spec.reading import check_regular, short
 
-__all__ = ["load_torch", "load_weights", "save_weights"]
+__all__ = ["fill", "load_torch", "load_weights", "save_weights"]
 
 
 def save_weights(path: Path, tensors: Mapping[str, torch.Tensor], *, metadata: Mapping[str, str] | None = None) -> None:
@@ -23,10 +25,11 @@ def save_weights(path: Path, tensors: Mapping[str, torch.Tensor], *, metadata: M
 def load_weights(path: Path) -> dict[str, torch.Tensor]:
     """Read named tensors. Raises CheckpointError when the file is missing or is not a safetensors file."""
     try:
+        check_regular(path)
         return load(path.read_bytes())
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror}); give the path of a weights file") from None
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:  # KeyError: a dtype that torch has not
         raise CheckpointError(f"{path}: not a safetensors file ({error}); train again or give another file") from None
 
 
@@ -36,6 +39,7 @@ def load_torch(path: Path, *, cure: str, device: torch.device | str = "cpu") -> 
     Raises CheckpointError, which ends with the cure, when the file is missing or is not that.
     """
     try:
+        check_regular(path)
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror}); {cure}") from None
@@ -44,3 +48,27 @@ def load_torch(path: Path, *, cure: str, device: torch.device | str = "cpu") -> 
     if not isinstance(state, dict):
         raise CheckpointError(f"{path}: not a checkpoint of a search; {cure}")
     return state
+
+
+def fill(module: nn.Module, weights: Any, *, what: str, cure: str) -> None:
+    """Put named tensors into a module, once all of them are known to fit.
+
+    Raises CheckpointError, naming `what` they are and the first that is missing, not known, of another shape or another
+    type of numbers, or not finite.
+    """
+    expected = module.state_dict()
+    given = dict(weights) if isinstance(weights, Mapping) else {}
+    for name in (*expected, *given):
+        new, old = given.get(name), expected.get(name)
+        if old is None or not isinstance(new, torch.Tensor):
+            wrong = "is not part of it" if old is None else "is missing"
+        elif new.shape != old.shape:
+            wrong = f"has the shape {tuple(new.shape)}, not {tuple(old.shape)}"
+        elif new.dtype != old.dtype and not (new.dtype == torch.float16 and old.is_floating_point()):  # a snapshot's
+            wrong = f"is of {new.dtype}, not {old.dtype}"
+        elif new.layout != torch.strided or not bool(new.isfinite().all()):
+            wrong = "holds numbers that are none"
+        else:
+            continue
+        raise CheckpointError(f"{what} does not fit: {short(name)} {wrong}; {cure}")
+    module.load_state_dict(given)

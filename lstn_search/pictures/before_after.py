@@ -24,6 +24,7 @@ from lstn_search.nets.transformer import warp
 from lstn_search.pictures.before_after_drawing import check_suffix, draw_picture, write_film, write_picture
 from lstn_search.pictures.sightings import BeforeAfterInfo, Guess, Pixels, ShownImage, Sighting
 from lstn_search.pictures.trained import Snapshot, Trained, trained_of_run
+from lstn_search.spec.fields import check_count
 from lstn_search.spec.task import Task
 from lstn_search.training.workbench import seeded
 
@@ -166,8 +167,7 @@ def draw_trained(
     check_suffix(file, film=animate)
     if num_images is None:
         num_images = 3 if animate else 6
-    if num_images < 1:
-        raise SettingError(f"the number of images must be at least 1, got {num_images}")
+    check_count("the number of images", num_images, limit=100)
     dataset = trained.load_dataset(data_dir=data_dir, cache_dir=cache_dir)
     pictures = (
         pick_pictures(dataset, num_images, seed=seed)
@@ -197,8 +197,7 @@ class _Stage:
 
     @torch.no_grad()
     def __init__(self, trained: Trained, dataset: Dataset, pictures: Pictures, *, num_views: int, seed: int) -> None:
-        if num_views < 0:
-            raise SettingError(f"the number of views must be at least 0, got {num_views}")
+        check_count("the number of views", num_views, minimum=0, limit=30)
         task = trained.task
         self.title, self.names, self.class_names = trained.title, pictures.names, dataset.class_names
         self.classifier: nn.Module = trained.build_classifier(dataset.num_classes)

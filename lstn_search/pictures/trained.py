@@ -2,10 +2,9 @@
 
 import dataclasses
 import functools
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -14,11 +13,14 @@ from lstn_search.data import Dataset, load_dataset
 from lstn_search.errors import CheckpointError, DataError, LstnError, SettingError
 from lstn_search.nets.backbones import build_backbone
 from lstn_search.nets.localizer import Localizer
-from lstn_search.nets.weights import load_torch
+from lstn_search.nets.weights import fill, load_torch
 from lstn_search.runs.checkpoints import load_checkpoint, load_localizer, split_trained
 from lstn_search.runs.folder import checkpoint_file
 from lstn_search.spec.arch import Arch
+from lstn_search.spec.names import checked_label
+from lstn_search.spec.reading import read_as, read_json
 from lstn_search.spec.task import Task
+from lstn_search.training.evaluation import Evaluation
 from lstn_search.training.prepared import Prepared
 from lstn_search.training.trial import start_trial
 
@@ -95,20 +97,23 @@ class Trained:
     def build_classifier(self, num_classes: int) -> nn.Module:
         """The classifier itself, in eval mode. Raises CheckpointError when it was trained for other classes."""
         model = build_backbone(self.task.backbone, num_classes=num_classes, image_size=self.task.trial_size)
-        try:
-            model.load_state_dict(dict(self.classifier))
-        except RuntimeError:
-            raise CheckpointError(
-                f"the classifier trained with {self.name} is not {self.task.backbone} with {num_classes} classes; "
-                f"is {self.task.dataset} still the dataset it was trained on?"
-            ) from None
+        what = f"the classifier trained with {self.name} is not {self.task.backbone} with {num_classes} classes:"
+        fill(model, self.classifier, what=what, cure=f"is {self.task.dataset} still what it was trained on?")
         return model.eval().requires_grad_(False)
 
     def localizer_at(self, snapshot: Snapshot) -> Localizer:
         """The localizer as it was, in eval mode."""
         localizer = Localizer(self.localizer.arch, self.localizer.image_size)
-        localizer.load_state_dict(dict(snapshot.localizer))
+        fill(localizer, snapshot.localizer, what=f"the snapshot of {self.source}", cure="train it again")
         return localizer.eval().requires_grad_(False)
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class _Report:
+    """What is read of an evaluation's report.json."""
+
+    task: dict[str, Any]
+    arch: Evaluation | None
 
 
 def trained_of_run(run: "Run", entry: "Entry") -> Trained:
@@ -133,20 +138,19 @@ def trained_of_evaluation(folder: Path) -> Trained:
     """What `eval --out` left in a folder. Raises CheckpointError when it is not one, or holds no localizer."""
     cure = "give a folder that eval --out wrote, with an --arch that was trained"
     try:
-        report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-        task, row = Task.from_dict(report["task"]), report["arch"]
-        name, val_top1 = row["name"], row["result"]["val_top1"]
+        report = read_as(_Report, read_json(folder / "report.json"))
+        if report.arch is None:
+            raise ValueError("nothing but control and oracle was trained")
+        name, task = checked_label(report.arch.name, "name"), Task.from_dict(report.task)
         weights, classifier = (load_torch(folder / file, cure=cure) for file in ("weights.pt", "classifier.pt"))
         localizer = Localizer(Arch.load(folder / "arch.json"), task.trial_size)
-        localizer.load_state_dict(weights)
+        fill(localizer, weights, what=str(folder / "weights.pt"), cure=cure)
     except CheckpointError as error:
         raise CheckpointError(f"{folder} holds no evaluated localizer: {error}") from None
     except LstnError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{folder} holds no evaluated localizer ({type(error).__name__}: {error}); {cure}"
-        ) from None
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{folder} holds no evaluated localizer ({error}); {cure}") from None
     return Trained(
         name=name,
         source=str(folder),
@@ -154,7 +158,7 @@ def trained_of_evaluation(folder: Path) -> Trained:
         task=task,
         localizer=localizer.eval().requires_grad_(False),
         classifier=classifier,
-        val_top1=val_top1,
+        val_top1=report.arch.result.val_top1,
     )
 
 
@@ -170,7 +174,7 @@ def train_for_show(prepared: Prepared, arch: Arch, *, name: str, on_stage: Calla
         result = step()
         if result.status == "failed":
             raise SettingError(f"{name} cannot be shown: {result.reason}; try another --seed or --arch")
-    localizer, classifier = split_trained(trial.state_dict()["trained"], arch, task.trial_size)
+    localizer, classifier = split_trained(trial.state_dict()["trained"], arch, task.trial_size, what=name)
     return Trained(
         name=name,
         source="",
@@ -184,4 +188,8 @@ def train_for_show(prepared: Prepared, arch: Arch, *, name: str, on_stage: Calla
 
 def _snapshots(file: Path) -> tuple[Snapshot, ...]:
     """Those of a checkpoint that `load_trained` has accepted; none in one of an older version."""
-    return tuple(Snapshot(**row) for row in load_checkpoint(file).get("snapshots", ()))
+    rows = load_checkpoint(file).get("snapshots", [])
+    try:
+        return tuple(Snapshot(**row) for row in rows)
+    except TypeError:
+        raise CheckpointError(f"{file}: its snapshots are none; train it again") from None

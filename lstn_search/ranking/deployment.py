@@ -22,6 +22,7 @@ from lstn_search.runs.entries import Candidate, Entry
 from lstn_search.runs.folder import checkpoint_file
 from lstn_search.runs.lock import FolderLock
 from lstn_search.runs.run import Run
+from lstn_search.spec.reading import read_json
 from lstn_search.spec.results import TrialResult
 from lstn_search.spec.task import Task
 
@@ -194,7 +195,7 @@ def _kept(run: Run, candidate: Candidate) -> Entry:
     entry = Entry(candidate=candidate)
     for rung in range(run.folder.settings.ladder.top + 1):
         try:
-            content = json.loads(_file(run, candidate, rung).read_text(encoding="utf-8"))
+            content = read_json(_file(run, candidate, rung))
             if {name: content.get(name) for name in _header(run, candidate, rung)} != _header(run, candidate, rung):
                 break
             entry.results.append(TrialResult.from_dict(content["result"]))

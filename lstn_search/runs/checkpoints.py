@@ -12,13 +12,14 @@ from typing import Any
 import torch
 
 from lstn_search.atomic import write_atomically
-from lstn_search.errors import CheckpointError, RunError
+from lstn_search.errors import CheckpointError, RunError, why
 from lstn_search.nets.localizer import Localizer
-from lstn_search.nets.weights import load_torch
+from lstn_search.nets.weights import fill, load_torch
 from lstn_search.runs.entries import Entry
 from lstn_search.runs.folder import checkpoint_file
 from lstn_search.runs.run import Run
 from lstn_search.spec.arch import Arch
+from lstn_search.spec.reading import short
 
 __all__ = ["load_checkpoint", "load_localizer", "load_trained", "save_checkpoint", "split_trained"]
 
@@ -32,7 +33,8 @@ def save_checkpoint(file: Path, state: dict[str, Any]) -> None:
     try:
         write_atomically(file, buffer.getvalue())
     except OSError as error:
-        raise RunError(f"{file} cannot be written ({error.strerror}); make room, then go on with --resume") from None
+        cure = "make room, then go on with --resume"
+        raise RunError(f"{file} cannot be written {why(error, cure)}") from None
 
 
 def load_checkpoint(file: Path, *, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -46,21 +48,26 @@ def load_trained(file: Path, arch: Arch, image_size: int) -> tuple[Localizer, di
     Raises CheckpointError when the file is missing, damaged, or holds another architecture.
     """
     state = load_checkpoint(file)
-    if state.get("arch") != arch.to_json() or "trained" not in state:
+    if state.get("arch") != arch.to_json() or not isinstance(state.get("trained"), Mapping):
         raise CheckpointError(f"{file}: not the trained state of this architecture; {CURE}")
-    return split_trained(state["trained"], arch, image_size)
+    return split_trained(state["trained"], arch, image_size, what=str(file))
 
 
 def split_trained(
-    trained: Mapping[str, torch.Tensor], arch: Arch, image_size: int
+    trained: Mapping[str, torch.Tensor], arch: Arch, image_size: int, *, what: str
 ) -> tuple[Localizer, dict[str, torch.Tensor]]:
-    """The localizer in eval mode and the weights of its classifier, both on the CPU, from the weights of both."""
+    """The localizer in eval mode and the weights of its classifier, both on the CPU, from the weights of both.
+
+    Raises CheckpointError, saying `what` it was, when the localizer is another one.
+    """
     parts: dict[str, dict[str, torch.Tensor]] = {"transformer.localizer.": {}, "backbone.": {}}
     for name, tensor in trained.items():
-        prefix = next(prefix for prefix in parts if name.startswith(prefix))
+        prefix = next((prefix for prefix in parts if str(name).startswith(prefix)), None)
+        if prefix is None or not isinstance(tensor, torch.Tensor):
+            raise CheckpointError(f"{what}: {short(name)} is no weight of localizer or classifier; {CURE}")
         parts[prefix][name.removeprefix(prefix)] = tensor.cpu()
     localizer = Localizer(arch, image_size)
-    localizer.load_state_dict(parts["transformer.localizer."])
+    fill(localizer, parts["transformer.localizer."], what=what, cure=CURE)
     return localizer.eval(), parts["backbone."]
 
 

@@ -1,13 +1,15 @@
 """Architectures of a search and what became of them, rung by rung, and how they are read back from its study."""
 
 import dataclasses
-import json
 
 from optuna.trial import FrozenTrial
 
+from lstn_search.errors import RunError
 from lstn_search.runs.folder import RunFolder
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost
+from lstn_search.spec.names import checked_label
+from lstn_search.spec.reading import parse_json, read_as
 from lstn_search.spec.results import Status, TrialResult
 from lstn_search.spec.settings import SearchSettings
 
@@ -24,6 +26,8 @@ __all__ = [
     "score",
     "score_name",
 ]
+
+RESTORE = "restore the study as the search wrote it"
 
 WORST_SCORE = -1e4
 """Told for what failed, or was never trained: below every corner error in pixels and every accuracy."""
@@ -137,34 +141,38 @@ def read_study(folder: RunFolder) -> tuple[list[FrozenTrial], list[Rung]]:
 
 
 def read_trials(settings: SearchSettings, trials: list[FrozenTrial], rungs: list[Rung]) -> list[Entry]:
-    """The architectures that are or were trained, with their results."""
+    """The architectures that are or were trained, with their results. Raises LstnError on what no search wrote."""
     entries = {
         trial.number: Entry(candidate=_read_candidate(settings, trial))
         for trial in trials
         if "arch" in trial.user_attrs
     }
     for number, rung, result in rungs:
-        assert rung == len(entries[number].results), (number, rung)
+        if number not in entries or rung != len(entries[number].results):
+            raise RunError(f"the study has a result of rung {rung} of trial {number}, but none before it; {RESTORE}")
         entries[number].results.append(result)
     return list(entries.values())
 
 
 def read_rungs(trials: list[FrozenTrial]) -> list[Rung]:
-    """Every finished rung, in the order they ended."""
-    return [
-        (
-            trial.user_attrs["trial"],
-            trial.user_attrs["rung"],
-            TrialResult.from_dict(json.loads(trial.user_attrs["result"])),
-        )
-        for trial in trials
-    ]
+    """Every finished rung, in the order they ended. Raises RunError on what no search wrote."""
+    return [_read_rung(trial) for trial in trials]
+
+
+def _read_rung(trial: FrozenTrial) -> Rung:
+    attrs = trial.user_attrs
+    try:
+        number, rung = read_as(int, attrs["trial"]), read_as(int, attrs["rung"])
+        return number, rung, TrialResult.from_dict(parse_json(attrs["result"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise RunError(f"result {trial.number} of the study cannot be read ({error}); {RESTORE}") from None
 
 
 def _read_candidate(settings: SearchSettings, trial: FrozenTrial) -> Candidate:
     attrs = trial.user_attrs
-    arch = Arch.from_json(attrs["arch"], where=f"trial {trial.number}")
-    return make_candidate(settings, trial.number, attrs["name"], arch, is_seed=attrs["kind"] == "seed")
+    name = checked_label(attrs.get("name"), f"trial {trial.number}: name")
+    arch = Arch.from_json(str(attrs["arch"]), where=f"trial {trial.number}")
+    return make_candidate(settings, trial.number, name, arch, is_seed=attrs.get("kind") == "seed")
 
 
 def make_candidate(settings: SearchSettings, number: int, name: str, arch: Arch, *, is_seed: bool) -> Candidate:

@@ -10,7 +10,6 @@ best/           arch.json, model.py, weights: the most accurate architecture wit
 import contextlib
 import dataclasses
 import functools
-import importlib.metadata
 import json
 import os
 import platform
@@ -24,6 +23,7 @@ from lstn_search.atomic import FRESH, write_atomically
 from lstn_search.errors import RunError, SettingError
 from lstn_search.runs.links import refuse_links
 from lstn_search.runs.lock import HOLDER, LOCK, FolderLock
+from lstn_search.runs.manifest import MANIFEST, package_version, read_manifest
 from lstn_search.runs.storage import Storage
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.fields import ignored_by
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MANIFEST", "RunFolder", "checkpoint_file", "hardware", "versions"]
 
-MANIFEST = "manifest.json"
 PACKAGES = ("torch", "torchvision", "timm", "optuna", "numpy", "pandas", "pillow")
 
 
@@ -106,21 +105,14 @@ class RunFolder:
         Raises RunError when it holds no run.
         """
         refuse_links(path)
-        try:
-            manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-            SearchSettings.from_dict(manifest["settings"])
-            if type(manifest["id"]) is not str or type(manifest.get("counts", {}).get("trained", 0)) is not int:
-                raise TypeError("its id or counts are of another kind")
-            if type(manifest.get("checkpoints_in") or "") is not str:
-                raise TypeError("its checkpoints_in is no path")
-            if manifest.get("storage") is not None:
+        manifest = read_manifest(path / MANIFEST)
+        if manifest.get("storage") is not None:
+            try:
                 manifest["storage"] = Storage.parse(manifest["storage"], path).public  # earlier ones held the query
-        except (FileNotFoundError, NotADirectoryError):
-            raise RunError(f"{path} holds no run (no {MANIFEST}); give the folder a search wrote") from None
-        except SettingError:
-            raise RunError(f"{path / MANIFEST} names a storage that is none; it is not a search's manifest") from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise RunError(f"{path / MANIFEST} cannot be read ({error}); it is not a search's manifest") from None
+            except SettingError:
+                raise RunError(
+                    f"{path / MANIFEST} names a storage that is none; it is not a search's manifest"
+                ) from None
         return cls(path, manifest, storage=storage)
 
     def _check_same(self, settings: SearchSettings, *, resume: bool) -> None:
@@ -233,6 +225,13 @@ class RunFolder:
         """What the search was asked to do."""
         return SearchSettings.from_dict(self.manifest["settings"])
 
+    def image_fact(self, name: str) -> Any:
+        """What the manifest says of the images: `val`, `test`, `mean`, … Raises RunError when it does not say it."""
+        try:
+            return self.manifest["data"][name]
+        except KeyError:
+            raise RunError(f"{self.path / MANIFEST} does not say the {name!r} of its images; restore it") from None
+
     @property
     def checkpoints_in(self) -> Path:
         """The folder whose `checkpoints/` the workers write: this one, unless Ray was given another to share."""
@@ -299,15 +298,8 @@ def _flat(settings: dict[str, Any]) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Of Python, this package, and what its results depend on."""
-    own = {"python": platform.python_version(), "lstn-search": _version("lstn-search")}
-    return own | {name: _version(name) for name in PACKAGES}
-
-
-def _version(name: str) -> str:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+    own = {"python": platform.python_version(), "lstn-search": package_version("lstn-search")}
+    return own | {name: package_version(name) for name in PACKAGES}
 
 
 def hardware() -> dict[str, Any]:

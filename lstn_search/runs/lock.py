@@ -9,7 +9,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from lstn_search.atomic import write_atomically
-from lstn_search.errors import RunError
+from lstn_search.errors import RunError, why
 
 __all__ = ["HOLDER", "LOCK", "FolderLock"]
 
@@ -34,8 +34,8 @@ class FolderLock:
             self._lock.acquire(timeout=0)
         except Timeout:
             raise RunError(f"{path} is in use by {what}{self._holder()}; {wait}") from None
-        except OSError as error:
-            raise RunError(f"{path} cannot be written ({error.strerror}); {unwritable}") from None
+        except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
+            raise RunError(f"{path} cannot be written {why(error, unwritable)}") from None
         with contextlib.suppress(OSError):  # a full disk: whatever is written next says so
             since = datetime.datetime.now().astimezone().isoformat(" ", "seconds")
             words = f"process {os.getpid()} on {socket.gethostname()}, since {since}"

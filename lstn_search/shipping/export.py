@@ -24,16 +24,15 @@ def write_export(run: Run, entry: Entry, out: Path, *, force: bool = False) -> P
     With `force`, in the place of others' files of the same names, too. Raises as `write_model` does.
     """
     localizer, classifier = load_localizer(run, entry)
-    dataset = run.folder.manifest["data"]
     return write_model(
         out,
         localizer,
         title=f"{entry.candidate.name}: a localization net found by lstn-search",
         facts=model_facts(run, entry),
-        mean=dataset["mean"],
-        std=dataset["std"],
+        mean=run.folder.image_fact("mean"),
+        std=run.folder.image_fact("std"),
         classifier=classifier,
-        class_names=dataset.get("class_names", ()),
+        class_names=run.folder.manifest["data"].get("class_names", ()),
         force=force,
     )
 

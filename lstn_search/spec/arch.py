@@ -8,11 +8,11 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from lstn_search.errors import ArchError, did_you_mean
+from lstn_search.spec.reading import check_table, parse_json, read_text, short
 from lstn_search.spec.warp_families import DEFAULT_WARP, WARP_FAMILIES
 
 __all__ = ["SOFT_ARGMAX", "Act", "Arch", "Head", "Layer", "Norm"]
@@ -25,6 +25,9 @@ SOFT_ARGMAX: Reading = "soft-argmax"
 """The value of `Head.pool_to` for a head that reads where each map is high."""
 
 FORMAT_VERSION = 1
+MAX_SIZE = 65_536
+"""Of channels, windows, widths and looks."""
+MAX_LAYERS = 1_000
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -115,6 +118,8 @@ class Arch:
             raise ArchError(f"layers must be a tuple of Layer, got {type(self.layers).__name__}")
         if not self.layers:
             raise ArchError("an architecture needs at least one layer, got none")
+        if len(self.layers) > MAX_LAYERS:
+            raise ArchError(f"an architecture has at most {MAX_LAYERS:,} layers, got {len(self.layers):,}")
         for number, (layer, channels) in enumerate(zip(self.layers, self.inputs, strict=True), start=1):
             if channels % layer.groups:
                 raise ArchError(f"layer {number}: groups {layer.groups} must divide its {channels} input channels")
@@ -180,14 +185,15 @@ class Arch:
 
         Raises ArchError, naming `where` and the path in it, on anything unknown or out of range.
         """
-        table = _check_table(
-            data, where, known=("version", "in_channels", "layers", "head", "look"), needed=("layers",)
-        )
+        known = ("version", "in_channels", "layers", "head", "look")
+        table = check_table(data, where, known=known, needed=("layers",), error=ArchError)
         version = table.get("version", FORMAT_VERSION)
         if version != FORMAT_VERSION:
-            raise ArchError(f"{where}: version {version!r} is not {FORMAT_VERSION}; this release cannot read it")
+            raise ArchError(
+                f"{where}: version {short(version)} is not {FORMAT_VERSION}: made by a newer release; update"
+            )
         if not isinstance(table["layers"], list):
-            raise ArchError(f"{where}: layers must be a list of tables, got {table['layers']!r}")
+            raise ArchError(f"{where}: layers must be a list of tables, got {short(table['layers'])}")
         layers = tuple(_read(Layer, item, f"{where}: layers[{i}]") for i, item in enumerate(table["layers"]))
         head = _read(Head, table.get("head", {}), f"{where}: head")
         try:
@@ -199,7 +205,7 @@ class Arch:
     def from_json(cls, text: str, *, where: str = "arch") -> "Arch":
         """Read an architecture from JSON text."""
         try:
-            data = json.loads(text)
+            data = parse_json(text)
         except ValueError as error:
             raise ArchError(f"{where}: not JSON ({error}); write it with Arch.to_json") from None
         return cls.from_dict(data, where=where)
@@ -208,9 +214,9 @@ class Arch:
     def load(cls, path: str | Path) -> "Arch":
         """Read an architecture from a JSON file."""
         try:
-            text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "not text"
+            text = read_text(Path(path))
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
             raise ArchError(f"{path}: cannot be read ({reason}); give the path of an arch.json") from None
         return cls.from_json(text, where=str(path))
 
@@ -225,26 +231,15 @@ def _digest(arch: Arch) -> str:
 
 def _check_int(what: str, value: Any, *, minimum: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ArchError(f"{what} must be a whole number, got {value!r}")
-    if value < minimum:
-        raise ArchError(f"{what} must be at least {minimum}, got {value}")
+        raise ArchError(f"{what} must be a whole number, got {short(value)}")
+    if not minimum <= value <= MAX_SIZE:
+        bound = f"at least {minimum}" if value < minimum else f"at most {MAX_SIZE}"
+        raise ArchError(f"{what} must be {bound}, got {short(value)}")
 
 
 def _check_choice(what: str, value: Any, known: tuple[str, ...]) -> None:
     if value not in known:
-        raise ArchError(f"{what} {value!r} is unknown; {did_you_mean(str(value), known)}")
-
-
-def _check_table(data: Any, where: str, *, known: tuple[str, ...], needed: tuple[str, ...]) -> Mapping[str, Any]:
-    if not isinstance(data, Mapping):
-        raise ArchError(f"{where}: must be a table of fields, got {data!r}")
-    for key in data:
-        if key not in known:
-            raise ArchError(f"{where}: unknown field {key!r}; {did_you_mean(str(key), known)}")
-    for key in needed:
-        if key not in data:
-            raise ArchError(f"{where}: field {key!r} is missing; add it")
-    return data
+        raise ArchError(f"{what} {short(value)} is unknown; {did_you_mean(str(value), known)}")
 
 
 def _read(cls: type[_Part], data: Any, where: str) -> _Part:
@@ -255,7 +250,7 @@ def _read(cls: type[_Part], data: Any, where: str) -> _Part:
         for field in fields
         if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
     )
-    table = _check_table(data, where, known=known, needed=needed)
+    table = check_table(data, where, known=known, needed=needed, error=ArchError)
     try:
         return cls(**table)
     except ArchError as error:

@@ -26,9 +26,12 @@ import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-from lstn_search.errors import ArchError, SettingError
+from lstn_search.errors import ArchError
 from lstn_search.spec.arch import SOFT_ARGMAX, Arch, Head, Layer
+from lstn_search.spec.choices import IMAGE_CHANNELS
+from lstn_search.spec.fields import check_value
 from lstn_search.spec.operations import Operation, layer_rows
+from lstn_search.spec.task import Task
 from lstn_search.spec.warp_families import WARP_FAMILIES
 
 __all__ = [
@@ -36,6 +39,7 @@ __all__ = [
     "LayerCost",
     "TransformerCost",
     "check_image_size",
+    "check_trainable",
     "cost",
     "fits",
     "gflops_as_trained",
@@ -44,6 +48,9 @@ __all__ = [
     "look_costs",
     "transformer_cost",
 ]
+
+MAX_PARAMS = 1_000_000_000
+"""More would not fit where it is trained."""
 
 Kind = Literal["conv", "max-pool", "avg-pool", "soft-argmax", "linear"]
 
@@ -146,7 +153,8 @@ _row: Callable[[_Row], LayerCost] = functools.partial(tuple.__new__, LayerCost)
 def cost(arch: Arch, image_size: int) -> Cost:
     """Cost of `arch` for one image of `arch.in_channels` x `image_size` x `image_size`.
 
-    Raises ArchError when a map shrinks below 1 x 1 or the head pools to more than the last map holds.
+    Raises ArchError when a map shrinks below 1 x 1, the head pools to more than the last map holds, or there are more
+    than MAX_PARAMS parameters.
     """
     check_image_size(image_size)
     side = arch.side(image_size)
@@ -161,13 +169,24 @@ def cost(arch: Arch, image_size: int) -> Cost:
         jump=rows[-1].jump,
         what=what,
     )
+    params = sum([row.params for row in rows])
+    if params > MAX_PARAMS:
+        raise ArchError(f"{params:,} parameters at {what} {side} are more than {MAX_PARAMS:,}; take narrower layers")
     return Cost(
         image_size=image_size,
-        params=sum([row.params for row in rows]),
+        params=params,
         macs=sum([row.macs for row in rows]),
         flops=sum([row.flops for row in rows]),
         layers=tuple(rows),
     )
+
+
+def check_trainable(arch: Arch, *image_sizes: int) -> None:
+    """Raise ArchError unless `arch` takes colour images and can be built at these sizes."""
+    if arch.in_channels != IMAGE_CHANNELS:
+        raise ArchError(f"in_channels is {arch.in_channels}, but images have {IMAGE_CHANNELS} channels; write 3")
+    for size in image_sizes:
+        cost(arch, size)
 
 
 def fits(arch: Arch, image_size: int) -> bool:
@@ -286,9 +305,9 @@ def transformer_cost(image_size: int, *, channels: int = 3) -> TransformerCost:
 
 
 def check_image_size(image_size: int) -> None:
-    """Raise SettingError unless `image_size` is a whole number of at least 1."""
-    if isinstance(image_size, bool) or not isinstance(image_size, int) or image_size < 1:
-        raise SettingError(f"image size must be a whole number of at least 1, got {image_size!r}")
+    """Raise SettingError unless `image_size` is one that a task may have."""
+    if not (type(image_size) is int and 0 < image_size < 1_024):  # costs are counted by the thousand
+        check_value(Task, "image_size", image_size)
 
 
 def _linear(name: str, features: int, outputs: int, field: int) -> LayerCost:

@@ -15,10 +15,22 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args, get_origin
 
 from lstn_search.errors import SettingError, did_you_mean
+from lstn_search.spec.reading import short
 
 __all__ = [
     *("DATA", "LENGTH", "OUTPUT", "PANELS", "SEARCH", "TRAINING", "WHERE"),
-    *("Setting", "changed", "check", "check_value", "defaults", "described", "ignored_by", "option_name", "plain_type"),
+    *(
+        "Setting",
+        "changed",
+        "check",
+        "check_count",
+        "check_value",
+        "defaults",
+        "described",
+        "ignored_by",
+        "option_name",
+        "plain_type",
+    ),
     "setting",
 ]
 
@@ -26,6 +38,10 @@ PANELS = SEARCH, DATA, LENGTH, TRAINING, WHERE, OUTPUT = (
     *("What to search", "Data, classifier and seed", "How long", "Training", "Where it runs", "Output"),
 )
 """The groups that help shows options in, in this order."""
+
+
+MAX_TEXT = 4096
+"""Characters of a setting that is text."""
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -41,6 +57,8 @@ class Setting:
     above: float | None = None
     """Instead of a minimum: the value itself is out."""
     maximum: float | None = None
+    limit: float | None = None
+    """Far above what makes sense, whatever the sign: only named where it is exceeded."""
     choices: tuple[str, ...] = ()
     checked_by: Callable[[Any], object] | None = None
     """Instead of the checks that type, bounds and choices give."""
@@ -127,17 +145,34 @@ def check_value(settings: Any, name: str, value: Any) -> None:
     _check(*next(pair for pair in described(settings) if pair[0].name == name), value)
 
 
+def check_count(what: str, value: Any, *, minimum: int = 1, limit: int, reason: str = "") -> None:
+    """Raise SettingError unless a number that is no setting is whole and within its bounds."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise SettingError(f"{what} must be a whole number, got {short(value)}")
+    if value < minimum:
+        raise SettingError(f"{what} must be at least {minimum}{reason}, got {short(value)}")
+    if value > limit:
+        raise SettingError(f"{what} must be at most {limit:,}, got {short(value)}")
+
+
 def _check(field: "dataclasses.Field[Any]", known: Setting, value: Any) -> None:
     if known.checked_by is not None:
         known.checked_by(value)
     elif known.choices:
         if value not in known.choices:
-            raise SettingError(f"unknown {_words(field)} {value!r}; {did_you_mean(value, known.choices)}")
-    elif (kind := plain_type(field)) in (int, float) and not (value is None and kind is not field.type):
+            raise SettingError(f"unknown {_words(field)} {short(value)}; {did_you_mean(value, known.choices)}")
+    elif value is None and isinstance(field.type, types.UnionType):
+        pass
+    elif (kind := plain_type(field)) in (int, float):
         is_number = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
-        if not (is_number and (kind is int or math.isfinite(value)) and known.holds(value)):
+        is_finite = not isinstance(value, float) or math.isfinite(value)
+        if not (is_number and is_finite and known.holds(value)):
             number = "a whole number" if kind is int else "a number"
-            raise SettingError(f"{_words(field)} must be {number}{known.bounds}, got {value!r}")
+            raise SettingError(f"{_words(field)} must be {number}{known.bounds}, got {short(value)}")
+        if known.limit is not None and abs(value) > known.limit:
+            raise SettingError(f"{_words(field)} must be at most {known.limit:,}, got {short(value)}")
+    elif kind is str and not (isinstance(value, str) and 0 < len(value) <= MAX_TEXT and "\0" not in value):
+        raise SettingError(f"{_words(field)} must be text of 1 to {MAX_TEXT} characters, got {short(value)}")
 
 
 def _words(field: "dataclasses.Field[Any]") -> str:

@@ -14,8 +14,14 @@ import itertools
 from typing import Any
 
 from lstn_search.errors import SettingError
+from lstn_search.spec.reading import check_table, short
 
-__all__ = ["DEFAULT_LADDER", "Ladder"]
+__all__ = ["DEFAULT_LADDER", "MAX_EPOCHS", "Ladder"]
+
+
+MAX_EPOCHS = 100_000
+"""Of any training; and a rung is not of more architectures."""
+MAX_RUNGS = 100
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -36,8 +42,9 @@ class Ladder:
             raise SettingError(
                 f"the ladder recovers to below 100 % and then to all of it, got {self.text}; try 25%,2,6"
             )
-        if isinstance(self.eta, bool) or not isinstance(self.eta, int) or self.eta < 1:
-            raise SettingError(f"eta must be a whole number of at least 1, got {self.eta!r}")
+        if isinstance(self.eta, bool) or not isinstance(self.eta, int) or not 1 <= self.eta <= MAX_EPOCHS:
+            bound = f" and up to {MAX_EPOCHS}" * (isinstance(self.eta, int) and self.eta > 1)
+            raise SettingError(f"eta must be a whole number of at least 1{bound}, got {short(self.eta)}")
 
     @property
     def recovered(self) -> int:
@@ -76,7 +83,7 @@ class Ladder:
             epochs = tuple(int(part) for part in parts[len(recover) :])
         except ValueError:
             raise SettingError(
-                f"the ladder {text!r} is not a list of epochs, perhaps after percents of recover; "
+                f"the ladder {short(text)} is not a list of epochs, perhaps after percents of recover; "
                 "write for example 25%,2,6,18"
             ) from None
         return cls(epochs=epochs, eta=eta, recover=recover)
@@ -90,13 +97,22 @@ class Ladder:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "Ladder":
         """Read what `to_dict` wrote, also before recover had rungs."""
-        tuples = {name: tuple(data.get(name, ())) for name in ("epochs", "recover")}
-        return cls(**{**data, **tuples})
+        table = check_table(data, "ladder", known=("epochs", "eta", "recover"), error=SettingError)
+        lists = {name: table.get(name, []) for name in ("epochs", "recover")}
+        for name, numbers in lists.items():
+            if not isinstance(numbers, list | tuple):
+                raise SettingError(
+                    f"the ladder's {name} must be a list of numbers, got {short(numbers)}; try [2, 6, 18]"
+                )
+        return cls(**{**table, **{name: tuple(numbers) for name, numbers in lists.items()}})
 
 
 def _check_rising(what: str, numbers: tuple[int, ...], ladder: Ladder) -> None:
-    if any(isinstance(e, bool) or not isinstance(e, int) or e < 1 for e in numbers):
-        raise SettingError(f"the ladder must be whole numbers of {what}, got {numbers!r}; try 25%,2,6,18")
+    if any(isinstance(e, bool) or not isinstance(e, int) or not 1 <= e <= MAX_EPOCHS for e in numbers):
+        bound = f" (up to {MAX_EPOCHS})" * any(isinstance(e, int) and e > MAX_EPOCHS for e in numbers)
+        raise SettingError(f"the ladder must be whole numbers of {what}{bound}, got {short(numbers)}; try 25%,2,6,18")
+    if len(numbers) > MAX_RUNGS:
+        raise SettingError(f"the ladder must have at most {MAX_RUNGS} rungs of {what}, got {len(numbers)}")
     if any(later <= earlier for earlier, later in itertools.pairwise(numbers)):
         raise SettingError(f"the ladder's {what} must rise, got {ladder.text}; try 25%,2,6,18")
 

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Sequence
 
 from lstn_search.errors import SettingError, did_you_mean
+from lstn_search.spec.reading import short
 
 __all__ = ["DEFAULT_OBJECTIVES", "OBJECTIVES", "Objective", "check_objectives", "front_name"]
 
@@ -43,8 +44,8 @@ DEFAULT_OBJECTIVES = ("accuracy", "gflops")
 def check_objectives(names: Sequence[str]) -> None:
     """Raise SettingError unless `names` are accuracy and then one or more costs, each once."""
     for name in names:
-        if name not in OBJECTIVES:
-            raise SettingError(f"unknown objective {name!r}; {did_you_mean(name, OBJECTIVES)}")
+        if not isinstance(name, str) or name not in OBJECTIVES:
+            raise SettingError(f"unknown objective {short(name)}; {did_you_mean(name, OBJECTIVES)}")
     costs = names[1:]
     if names[:1] != ("accuracy",) or not costs or "accuracy" in costs or len(set(costs)) < len(costs):
         raise SettingError(

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any, Literal
 
+from lstn_search.spec.reading import read_as
+
 __all__ = [
     "COLLAPSED_OUT_OF_FRAME",
     "COLLAPSED_SCALE",
@@ -82,8 +84,8 @@ class TrialResult:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "TrialResult":
-        """Read what `to_dict` wrote."""
-        return cls(**{**data, "history": tuple(data.get("history", ()))})
+        """Read what `to_dict` wrote. Raises ValueError on anything else."""
+        return read_as(cls, data)
 
 
 def gap_closed(accuracy: float | None, control: float | None, oracle: float | None) -> float | None:
@@ -117,5 +119,5 @@ class References:
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "References":
-        """Read what `to_dict` wrote."""
-        return cls(**{name: tuple(TrialResult.from_dict(row) for row in data[name]) for name in ("control", "oracle")})
+        """Read what `to_dict` wrote. Raises ValueError on anything else."""
+        return read_as(cls, data)

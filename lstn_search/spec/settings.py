@@ -4,13 +4,15 @@ import dataclasses
 import math
 from typing import Any, Literal, get_args
 
-from lstn_search.errors import BudgetError
+from lstn_search.errors import BudgetError, SettingError
 from lstn_search.spec import moves
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost, transformer_cost
 from lstn_search.spec.fields import DATA, SEARCH, check, setting
 from lstn_search.spec.ladder import DEFAULT_LADDER, Ladder
+from lstn_search.spec.names import checked_label
 from lstn_search.spec.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, Objective, check_objectives
+from lstn_search.spec.reading import MAX_NUMBER, check_table, short
 from lstn_search.spec.space import Space
 from lstn_search.spec.task import Task
 
@@ -19,10 +21,13 @@ __all__ = ["BudgetScope", "SamplerName", "SearchSettings", "check_budget"]
 SamplerName = Literal["tpe", "nsga2", "random", "evolution"]
 BudgetScope = Literal["localizer", "stn"]
 
+MAX_GFLOPS = 1_000_000
+
 
 def _check_gflops(budget: Any) -> None:
-    if not (isinstance(budget, int | float) and math.isfinite(budget) and budget > 0):
-        raise BudgetError(f"the budget must be a positive number of GFLOPs, got {budget!r}; try 0.03")
+    if isinstance(budget, bool) or not (isinstance(budget, int | float) and 0 < budget <= MAX_GFLOPS):
+        bound = f" up to {MAX_GFLOPS:,}" * (isinstance(budget, int | float) and MAX_GFLOPS < budget < math.inf)
+        raise BudgetError(f"the budget must be a positive number of GFLOPs{bound}, got {short(budget)}; try 0.03")
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -54,13 +59,22 @@ class SearchSettings:
         checked_by=check_objectives,
     )
     """The budget is of GFLOPs in any case."""
-    seed: int = setting(0, help="Of the sampler; the task has its own.", panel=DATA, is_option=False)
+    seed: int = setting(
+        0,
+        help="Of the sampler; the task has its own.",
+        panel=DATA,
+        is_option=False,
+        limit=MAX_NUMBER,
+    )
 
     def __post_init__(self) -> None:
         if self.task.protocol == "paper":
             object.__setattr__(self, "ladder", Ladder(epochs=()))
         if isinstance(self.objectives, str):  # as on the command line
             object.__setattr__(self, "objectives", tuple(name.strip() for name in self.objectives.split(",")))
+        checked_label(self.space_name, "space")
+        if not isinstance(self.space_digest, str):
+            raise SettingError(f"space digest must be text, got {short(self.space_digest)}")
         check(self)
 
     @property
@@ -84,9 +98,14 @@ class SearchSettings:
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> "SearchSettings":
         """Read what `to_dict` wrote, also before it wrote objectives."""
-        objectives = tuple(data.get("objectives", DEFAULT_OBJECTIVES))
-        return cls(**{**data, "task": Task.from_dict(data["task"]), "ladder": Ladder.from_dict(data["ladder"]),
-                      "objectives": objectives})  # fmt: skip
+        known = {field.name: field.default is dataclasses.MISSING for field in dataclasses.fields(cls)}
+        needed = [name for name, is_needed in known.items() if is_needed]
+        table = check_table(data, "settings", known=known, needed=[*needed, "ladder"], error=SettingError)
+        objectives = table.get("objectives", DEFAULT_OBJECTIVES)
+        if not isinstance(objectives, list | tuple):
+            raise SettingError(f"objectives must be a list, got {short(objectives)}")
+        parts = {"task": Task.from_dict(table["task"]), "ladder": Ladder.from_dict(table["ladder"])}
+        return cls(**{**table, **parts, "objectives": tuple(objectives)})
 
 
 def check_budget(settings: SearchSettings, space: Space) -> None:

@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lstn_search.errors import ArchError, SpaceError, did_you_mean
+from lstn_search.errors import ArchError, SettingError, SpaceError, did_you_mean
 from lstn_search.spec.arch import Arch, Layer
 from lstn_search.spec.blocks import KINDS, asked, block_keys, block_layers, read_block
 from lstn_search.spec.choices import FLATTEN, IMAGE, IMAGE_CHANNELS, Choices, Value, expand, field_of
 from lstn_search.spec.ladder import DEFAULT_LADDER, Ladder
+from lstn_search.spec.names import checked_label
+from lstn_search.spec.reading import short
 from lstn_search.spec.space_file import check_space, read_toml
 
 __all__ = ["Choices", "Space", "Suggest", "Value", "load_space", "resolve_arch", "space_folder", "space_names"]
@@ -43,6 +45,10 @@ class Space:
     @classmethod
     def from_dict(cls, data: Any, *, name: str, where: str | None = None) -> "Space":
         """A space from the tables of a space file. Raises SpaceError, naming `where` and the path in it."""
+        try:
+            name = checked_label(name, "space")
+        except SettingError as error:
+            raise SpaceError(f"{where or name}: {error}") from None
         description, values, seeds, sources, ladder = check_space(data, where or name)
         return cls(
             name=name,
@@ -195,7 +201,7 @@ def load_space(name_or_path: str | Path) -> Space:
         path = space_folder() / f"{text}.toml"
     elif path.suffix != ".toml" and not path.is_file():
         raise SpaceError(
-            f"search space {text!r} is unknown; {did_you_mean(text, space_names())} (or give a .toml file)"
+            f"search space {short(text)} is unknown; {did_you_mean(text, space_names())} (or give a .toml file)"
         )
     return Space.from_dict(read_toml(path), name=path.stem, where=str(path))
 
@@ -209,4 +215,4 @@ def resolve_arch(text: str, space: Space) -> Arch:
         return space.seeds[text]
     if text.endswith(".json") or Path(text).is_file():
         return Arch.load(text)
-    raise ArchError(f"architecture {text!r} is unknown; {did_you_mean(text, space.seeds)} (or give an arch.json)")
+    raise ArchError(f"architecture {short(text)} is unknown; {did_you_mean(text, space.seeds)} (or give an arch.json)")

@@ -2,15 +2,17 @@
 
 import dataclasses
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 from lstn_search.errors import ArchError, SettingError, SpaceError, did_you_mean
 from lstn_search.spec.arch import SOFT_ARGMAX, Arch, Norm
 from lstn_search.spec.blocks import kinds_in
-from lstn_search.spec.choices import FLATTEN, IMAGE, Value
+from lstn_search.spec.choices import FLATTEN, IMAGE, IMAGE_CHANNELS, Value
 from lstn_search.spec.ladder import DEFAULT_LADDER, Ladder
+from lstn_search.spec.names import checked_label
+from lstn_search.spec.reading import check_plain, read_text, short
 from lstn_search.spec.warp_families import WARP_FAMILIES
 
 __all__ = ["check_space", "read_toml"]
@@ -51,6 +53,10 @@ _FIELDS: dict[str, _Field] = {
     "head.hidden": _Field(minimum=0),
     "head.warp": _Field(words=tuple(WARP_FAMILIES), optional=True),
 }
+MAX_VALUES = 256
+"""In a list: TPE and the moves look at each."""
+MAX_BYTES, MAX_LINE = 2**20, 4_000
+"""Of a file, and characters of a line in it: longer keys take the parser minutes."""
 _TABLES = tuple(dict.fromkeys(path.split(".")[0] for path in _FIELDS if "." in path))
 _TOP_LEVEL = ("description", "seeds", "ladder", *_TABLES, *(path for path in _FIELDS if "." not in path))
 _SEED_KEYS = ("source", "norm", "in_channels", "look", "layers", "head")
@@ -59,12 +65,18 @@ _SEED_KEYS = ("source", "norm", "in_channels", "look", "layers", "head")
 def read_toml(path: Path) -> dict[str, Any]:
     """The tables of a TOML file, unchecked."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise SpaceError(f"{path}: not valid TOML ({error}); correct that line") from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not text"
+        text = read_text(path, max_bytes=MAX_BYTES)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
         raise SpaceError(f"{path}: cannot be read ({reason}); give the path of a space's .toml") from None
+    if any(len(line) > MAX_LINE for line in text.splitlines()):
+        raise SpaceError(f"{path}: a line of more than {MAX_LINE:,} characters; break it up")
+    try:
+        return check_plain(tomllib.loads(text))
+    except RecursionError:
+        raise SpaceError(f"{path}: nested too deep; write it as lstn.toml is written") from None
+    except ValueError as error:
+        raise SpaceError(f"{path}: not valid TOML ({error}); correct that line") from None
 
 
 def check_space(
@@ -97,11 +109,11 @@ def _ladder(data: Any, where: str) -> Ladder | None:
     given = {"recover": list(DEFAULT_LADDER.recover), "epochs": list(DEFAULT_LADDER.epochs), **table}
     if not isinstance(given["epochs"], list) or not given["epochs"]:
         raise SpaceError(
-            f"{where}: ladder.epochs must be a list of epochs, got {given['epochs']!r}; write epochs = [2, 6, 18]"
+            f"{where}: ladder.epochs must be a list of epochs, got {short(given['epochs'])}; write epochs = [2, 6, 18]"
         )
     if not isinstance(given["recover"], list):
         raise SpaceError(
-            f"{where}: ladder.recover must be a list of percents, got {given['recover']!r}; write recover = [25]"
+            f"{where}: ladder.recover must be a list of percents, got {short(given['recover'])}; write recover = [25]"
         )
     try:
         return Ladder.from_dict(given)
@@ -119,18 +131,22 @@ def _known_table(table: Mapping[str, Any], name: str, where: str) -> Mapping[str
 
 def _table(data: Any, where: str, path: str, *, known: Sequence[str] | None) -> Mapping[str, Any]:
     if not isinstance(data, Mapping):
-        raise SpaceError(f"{where}: {path or 'the file'} must be a table, got {data!r}")
+        raise SpaceError(f"{where}: {path or 'the file'} must be a table, got {short(data)}")
     for key in data:
         if known is not None and key not in known:
-            raise SpaceError(f"{where}: unknown key {_join(path, key)!r}; {did_you_mean(str(key), known)}")
+            raise SpaceError(f"{where}: unknown key {short(_join(path, key))}; {did_you_mean(str(key), known)}")
     return data
 
 
 def _values(data: Any, field: _Field, where: str, path: str) -> tuple[Value, ...]:
     if not isinstance(data, list):
-        raise SpaceError(f"{where}: {path} must be a list of values, got {data!r}; write {path} = [{_literal(data)}]")
+        raise SpaceError(
+            f"{where}: {path} must be a list of values, got {short(data)}; write {path} = [{_literal(data)}]"
+        )
     if not data:
         raise SpaceError(f"{where}: {path} is an empty list; give it at least one value")
+    if len(data) > MAX_VALUES:
+        raise SpaceError(f"{where}: {path} lists {len(data):,} values; {MAX_VALUES} are the most")
     for i, value in enumerate(data):
         place = f"{where}: {path}[{i}]"
         _check_value(value, field, place)
@@ -146,11 +162,11 @@ def _check_value(value: Any, field: _Field, place: str) -> None:
             raise SpaceError(f"{place}: {_literal(value)} is not {wanted}")
     elif isinstance(value, str) and field.words:
         if value not in field.words:
-            raise SpaceError(f"{place}: {value!r} is unknown; {did_you_mean(value, field.words)}")
+            raise SpaceError(f"{place}: {short(value)} is unknown; {did_you_mean(value, field.words)}")
     elif not isinstance(value, int) or field.minimum is None:
         raise SpaceError(f"{place}: {_literal(value)} is not {_wanted(field)}")
     elif not field.minimum <= value <= field.maximum:
-        raise SpaceError(f"{place}: {value} is out of range; use {field.minimum} to {field.maximum}")
+        raise SpaceError(f"{place}: {short(value)} is out of range; use {field.minimum} to {field.maximum}")
     elif field.odd and value % 2 == 0:
         raise SpaceError(f"{place}: {value} is even; use an odd kernel, so that padding can keep the map's size")
 
@@ -160,18 +176,36 @@ def _seeds(data: Any, where: str) -> tuple[dict[str, Arch], dict[str, str]]:
     sources: dict[str, str] = {}
     for name, table in _table(data, where, "seeds", known=None).items():
         path = f"seeds.{name}"
+        label = _label(name, seeds, where)
         fields = dict(_table(table, where, path, known=_SEED_KEYS))
-        sources[name] = _text(fields.pop("source", ""), where, f"{path}.source")
+        sources[label] = _text(fields.pop("source", ""), where, f"{path}.source")
         if "norm" in fields:
             norm, layers = fields.pop("norm"), fields.get("layers")
             _check_value(norm, _FIELDS["norm"], f"{where}: {path}.norm")
             if isinstance(layers, list):
                 fields["layers"] = [{"norm": norm, **x} if isinstance(x, Mapping) else x for x in layers]
         try:
-            seeds[name] = Arch.from_dict(fields, where=f"{where}: {path}")
+            seeds[label] = Arch.from_dict(fields, where=f"{where}: {path}")
         except ArchError as error:
             raise SpaceError(str(error)) from None
+        if seeds[label].in_channels != IMAGE_CHANNELS:
+            channels = seeds[label].in_channels
+            raise SpaceError(
+                f"{where}: {path}.in_channels is {channels}, but images have {IMAGE_CHANNELS} channels; leave it out"
+            )
     return seeds, sources
+
+
+def _label(name: str, others: Iterable[str], where: str) -> str:
+    """The name of a seed point, checked; files of two that differ in case alone would be one file on some disks."""
+    try:
+        label = checked_label(name, "seed point", is_pick=True)
+    except SettingError as error:
+        raise SpaceError(f"{where}: {error}") from None
+    for other in others:
+        if other.casefold() == label.casefold():
+            raise SpaceError(f"{where}: seed points {other!r} and {name!r} have the same name; rename one")
+    return label
 
 
 def _text(value: Any, where: str, path: str) -> str:
@@ -188,7 +222,7 @@ def _wanted(field: _Field) -> str:
 
 
 def _literal(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else repr(value)
+    return str(value).lower() if isinstance(value, bool) else short(value)
 
 
 def _join(path: str, key: str) -> str:

@@ -7,7 +7,9 @@ from typing import Any, Literal, get_args
 
 from lstn_search.errors import SettingError, did_you_mean
 from lstn_search.spec.fields import DATA, TRAINING, WHERE, check, defaults, described, ignored_by, setting
+from lstn_search.spec.ladder import MAX_EPOCHS
 from lstn_search.spec.names import DATASET_NAMES, FILL_NAMES, VIEW_NAMES, check_name
+from lstn_search.spec.reading import MAX_NUMBER, check_table, short
 
 __all__ = ["DEFAULT_BACKBONE", "DEFAULT_TRIAL_SIZE", "FULL_SCHEDULE", "Kind", "Protocol", "Task"]
 
@@ -31,6 +33,17 @@ ALONE = TIMED | {"warm": "the classifier is trained alone, on upright images, at
 NO_LOCALIZER = ALONE | {"reference": "control and oracle have no localizer"}
 FINGERPRINT = TIMED | dict.fromkeys(("warm", "reference"), "the fingerprint of images and split is part of the key")
 SETTLED = dict.fromkeys(("warm", "reference", "precision"), "what it comes to on this machine is part of the key")
+
+
+DEVICES = ("auto", "cpu", "cuda", "mps")
+
+
+def _check_device(name: Any) -> None:
+    kind, colon, number = name.partition(":") if isinstance(name, str) else (name, "", "")
+    if kind not in DEVICES:
+        raise SettingError(f"unknown device {short(name)}; {did_you_mean(str(name), DEVICES)}")
+    if colon and number != "0" and not (kind == "cuda" and number.isascii() and number.isdecimal() and len(number) < 4):
+        raise SettingError(f"there is no device {short(name)}; only GPUs have numbers, as in cuda:1")
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -57,10 +70,15 @@ class Task:
         help="Side in px at deployment: what GFLOPs, budget and corner errors mean.",
         panel=DATA,
         minimum=1,
+        limit=16_384,
         ignored_by=NO_LOCALIZER,
     )
     trial_size: int = setting(
-        DEFAULT_TRIAL_SIZE, help="Side in px of the images that trials are trained on.", panel=DATA, minimum=1
+        DEFAULT_TRIAL_SIZE,
+        help="Side in px of the images that trials are trained on.",
+        panel=DATA,
+        minimum=1,
+        limit=4_096,
     )
     view: str = setting(
         "affine",
@@ -120,6 +138,7 @@ class Task:
         help="Steps of the recover stage.",
         panel=TRAINING,
         minimum=1,
+        limit=10_000_000,
         elsewhere={"full": 4000},
         ignored_by=ALONE,
     )
@@ -129,6 +148,7 @@ class Task:
         panel=TRAINING,
         is_option=False,
         above=0,
+        limit=1_000,
         ignored_by=NO_LOCALIZER,
     )
     recover_loss: Literal["mse", "corner"] = setting(
@@ -144,6 +164,7 @@ class Task:
         help="Joint epochs of a trial; for the paper's protocol the floor of its early stopping.",
         panel=TRAINING,
         minimum=1,
+        limit=MAX_EPOCHS,
         elsewhere={"full": 12, "paper": 280},
         ignored_by=ALONE,
     )
@@ -152,6 +173,7 @@ class Task:
         help="Paper's protocol: where training ends if early stopping does not end it.",
         panel=TRAINING,
         minimum=1,
+        limit=MAX_EPOCHS,
         ignored_by=ALONE,
     )
     warm_epochs: int = setting(
@@ -159,6 +181,7 @@ class Task:
         help="Epochs of the classifier alone, on upright images, once a task.",
         panel=TRAINING,
         minimum=1,
+        limit=MAX_EPOCHS,
         ignored_by=TIMED | {"reference": "the key of the warm classifier is part of the key"},
     )
     batch_size: int = setting(
@@ -166,6 +189,7 @@ class Task:
         help="Images a step; at least 2, for batch norm tells them apart.",
         panel=TRAINING,
         minimum=2,
+        limit=65_536,
         elsewhere={"paper": 20},
     )
     lr: float = setting(
@@ -174,6 +198,7 @@ class Task:
         panel=TRAINING,
         is_option=False,
         above=0,
+        limit=1_000,
         ignored_by=ALONE,
     )
     localizer_lr_scale: float = setting(
@@ -182,6 +207,7 @@ class Task:
         panel=TRAINING,
         is_option=False,
         above=0,
+        limit=1_000,
         elsewhere={"paper": 1.0},
         ignored_by=NO_LOCALIZER,
     )
@@ -189,12 +215,14 @@ class Task:
         0,
         help="Of batches, views and weights; in a search also of the sampler.",
         panel=DATA,
+        limit=MAX_NUMBER,
         ignored_by=TIMED | {"verification": "the name of a record says it"},
     )
     split_seed: int = setting(
         0,
         help="Of the split into training, validation and test images, and of the fixed view of the latter two.",
         panel=DATA,
+        limit=MAX_NUMBER,
         is_option=False,
         ignored_by=TIMED | {"warm": FINGERPRINT["warm"]},
     )
@@ -209,6 +237,7 @@ class Task:
         "auto",
         help="auto, cpu, cuda, cuda:N or mps.",
         panel=WHERE,
+        checked_by=_check_device,
         ignored_by=SETTLED
         | {"verification": "records say theirs", "deployment": "where it was trained is not what was trained"},
     )
@@ -239,10 +268,8 @@ class Task:
     def from_dict(cls, data: dict[str, Any]) -> "Task":
         """Read what `to_dict` wrote, perhaps before there were all of today's settings."""
         names = {field.name: known.before for field, known in described(cls)}
-        for key in data:
-            if key not in names:
-                raise SettingError(f"unknown task setting {key!r}; {did_you_mean(key, names)}")
-        return cls(**{name: value for name, value in names.items() if value is not ...} | data)
+        table = check_table(data, "task", known=names, needed=("dataset",), error=SettingError)
+        return cls(**{name: value for name, value in names.items() if value is not ...} | dict(table))
 
     @property
     def has_oracle(self) -> bool:

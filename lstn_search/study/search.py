@@ -9,12 +9,13 @@ import dataclasses
 import time
 from pathlib import Path
 
-from lstn_search.errors import LstnError, RunError, SettingError
+from lstn_search.errors import LstnError, RunError
 from lstn_search.jobs.base import Ended, Job
 from lstn_search.jobs.loop import MakeEngine, Watcher, check_limits, deadline_after, prepare_task, run_jobs
 from lstn_search.runs.entries import Candidate, Entry, score
 from lstn_search.runs.folder import RunFolder, checkpoint_file
 from lstn_search.runs.run import Run
+from lstn_search.spec.fields import check_count
 from lstn_search.spec.results import DEAD, References, TrialResult
 from lstn_search.spec.settings import SearchSettings, check_budget
 from lstn_search.spec.space import Space
@@ -42,8 +43,7 @@ def search(
     After `minutes` nothing new is started. A job whose worker dies is run again up to `retries` times. Raises LstnError
     on bad input before anything is trained. A KeyboardInterrupt leaves a complete folder behind.
     """
-    if trials < 1:
-        raise SettingError(f"trials must be at least 1, got {trials}")
+    check_count("trials", trials, limit=1_000_000)
     check_limits(minutes, retries)
     space = space.for_trials(image_size=settings.task.image_size, trial_size=settings.task.trial_size)
     check_budget(settings, space)

@@ -1,12 +1,14 @@
 """The full schedule for one architecture, and its test accuracy beside that of control and oracle."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Any
 
 from lstn_search.nets.transformer import TransformedClassifier
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost
+from lstn_search.spec.reading import read_as
 from lstn_search.spec.results import TrialResult
 from lstn_search.spec.task import Task
 from lstn_search.training.memo import remembered
@@ -35,12 +37,6 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """Everything, as JSON types."""
         return dataclasses.asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Evaluation":
-        """Read what `to_dict` wrote."""
-        scores = {name: data[name] and Scores(**data[name]) for name in ("test", "test_clean")}
-        return cls(**{**data, "result": TrialResult.from_dict(data["result"]), **scores})
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -112,7 +108,9 @@ def evaluate_reference(prepared: Prepared, cache_dir: Path, *, oracle: bool, on_
         return Evaluation(name=name, params=None, gflops=None, result=result, test=test, test_clean=test_clean)
 
     key = reference_key(prepared.bench, prepared.warm, evaluation=name)
-    return remembered(cache_dir / "evaluations", key, train, write=Evaluation.to_dict, read=Evaluation.from_dict)
+    return remembered(
+        cache_dir / "evaluations", key, train, write=Evaluation.to_dict, read=functools.partial(read_as, Evaluation)
+    )
 
 
 def _named(name: str, on_stage: OnStage) -> OnStage:

@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from filelock import FileLock
 
 from lstn_search.atomic import write_atomically
-from lstn_search.errors import DataError
+from lstn_search.errors import DataError, why
+from lstn_search.spec.reading import read_json
 
 __all__ = ["locked", "remembered", "writing_to"]
 
@@ -25,17 +26,18 @@ def remembered(
     make: Callable[[], T],
     *,
     write: Callable[[T], dict[str, Any]],
-    read: Callable[[dict[str, Any]], T],
+    read: Callable[[Any], T],
 ) -> T:
     """What `make` gives, from `folder` when it was made before; one process makes it, others wait.
 
-    A damaged file is made again, with a warning. Raises DataError when the folder cannot be written.
+    A damaged file is made again, with a warning: `read` raises ValueError, KeyError or TypeError on what it did not
+    write. Raises DataError when the folder cannot be written.
     """
     with locked(folder, key) as stem:
         file = stem.with_suffix(".json")
         if file.exists():
             try:
-                return read(json.loads(file.read_text(encoding="utf-8")))
+                return read(read_json(file))
             except (OSError, ValueError, KeyError, TypeError) as error:
                 _log.warning("%s cannot be read (%s: %s); it is made again", file, type(error).__name__, error)
         value = make()
@@ -63,8 +65,6 @@ def writing_to(folder: Path) -> Iterator[None]:
     """Turn an OSError into one line that says what can be done about the cache."""
     try:
         yield
-    except OSError as error:
-        raise DataError(
-            f"cannot write to the cache folder {folder} ({error.strerror or error}); "
-            "make room, or choose another folder with --cache-dir or LSTN_CACHE_DIR"
-        ) from None
+    except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
+        cure = "make room, or choose another folder with --cache-dir or LSTN_CACHE_DIR"
+        raise DataError(f"cannot write to the cache folder {folder} {why(error, cure)}") from None

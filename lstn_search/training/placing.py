@@ -9,6 +9,7 @@ Once a task, before anything else is trained: classifier, references and all arc
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,6 +18,7 @@ from lstn_search.errors import SettingError
 from lstn_search.nets.localizer import Localizer
 from lstn_search.nets.warps import compose
 from lstn_search.spec.arch import SOFT_ARGMAX, Arch, Head, Layer
+from lstn_search.spec.reading import read_as
 from lstn_search.spec.task import RECIPE_VERSION
 from lstn_search.training.memo import remembered
 from lstn_search.training.precision import settle_precision
@@ -62,9 +64,16 @@ def complete_poses(bench: Workbench, cache_dir: Path, on_stage: Callable[[str], 
         key,
         lambda: _place(bench, missing_I, on_stage),
         write=lambda found_I23: {"poses": found_I23.tolist()},
-        read=lambda data: torch.tensor(data["poses"]),
+        read=lambda data: _read(data, len(missing_I)),
     )
     bench.add_poses(missing_I, pose_I23, key)
+
+
+def _read(data: dict[str, Any], num_images: int) -> torch.Tensor:
+    pose_I23 = torch.tensor(read_as(list[list[list[float]]], data["poses"]))
+    if pose_I23.shape != (num_images, 2, 3):
+        raise ValueError(f"poses of the shape {tuple(pose_I23.shape)}")
+    return pose_I23
 
 
 def _place(bench: Workbench, missing_I: torch.Tensor, on_stage: Callable[[str], None]) -> torch.Tensor:

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from lstn_search.spec.reading import read_as
 from lstn_search.training.memo import remembered
 from lstn_search.training.workbench import Workbench
 
@@ -24,7 +25,7 @@ def settle_precision(bench: Workbench, cache_dir: Path) -> None:
         bench.task.key("precision", device=bench.device.type),
         lambda: choose_precision(bench, bench.build_backbone()),
         write=lambda use_autocast: {"use_autocast": use_autocast},
-        read=lambda data: bool(data["use_autocast"]),
+        read=lambda data: read_as(bool, data["use_autocast"]),
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lstn_search.spec.ladder import Ladder
+from lstn_search.spec.reading import read_as
 from lstn_search.spec.results import TrialResult
 from lstn_search.spec.task import RECIPE_VERSION
 from lstn_search.training.memo import remembered
@@ -43,8 +44,20 @@ def load_reference(
         ),
         lambda: _train(prepared, ladder, oracle=oracle, on_stage=on_stage),
         write=lambda results: {"rungs": [result.to_dict() for result in results]},
-        read=lambda data: tuple(TrialResult.from_dict(row) for row in data["rungs"]),
+        read=lambda data: _read(data, num_rungs=ladder.top + 1),
     )
+
+
+def _read(data: dict[str, Any], *, num_rungs: int) -> tuple[TrialResult, ...]:
+    rungs = read_as(_Rungs, data).rungs
+    if len(rungs) != num_rungs:
+        raise ValueError(f"{len(rungs)} rungs, not {num_rungs}")
+    return rungs
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class _Rungs:
+    rungs: tuple[TrialResult, ...]
 
 
 def reference_key(bench: Workbench, warm: Warm | None, **extra: Any) -> str:

@@ -21,6 +21,7 @@ from lstn_search.data.fills import fill_for_scoring
 from lstn_search.errors import SettingError
 from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifier
 from lstn_search.spec.arch import Arch
+from lstn_search.spec.cost import check_trainable
 from lstn_search.spec.results import Status, TrialResult
 from lstn_search.training.health import Verdict, examine, reads_frames
 from lstn_search.training.joint import Epoch, Joint, JointTraining
@@ -257,8 +258,10 @@ def start_trial(
 ) -> Trial:
     """A trial of `arch` by the task's protocol; None: of the control, or with `oracle` of the oracle.
 
-    Raises ArchError when `arch` cannot be built at the trial's size.
+    Raises ArchError when `arch` takes no colour images, or cannot be built at the trial's size.
     """
+    if arch is not None:
+        check_trainable(arch, prepared.bench.task.trial_size)
     return PROTOCOLS[prepared.bench.task.protocol](prepared, arch, oracle=oracle, on_stage=on_stage)
 
 

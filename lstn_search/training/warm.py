@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from lstn_search.atomic import write_atomically
-from lstn_search.errors import CheckpointError, SettingError
+from lstn_search.errors import SettingError
 from lstn_search.nets.transformer import TransformedClassifier
-from lstn_search.nets.weights import load_weights, save_weights
+from lstn_search.nets.weights import fill, load_weights, save_weights
+from lstn_search.spec.reading import read_as, read_json
 from lstn_search.spec.seeding import seed_of
 from lstn_search.spec.task import RECIPE_VERSION
 from lstn_search.training.memo import locked, writing_to
@@ -45,13 +46,17 @@ class Warm:
     def backbone(self, bench: Workbench) -> nn.Module:
         """A fresh module with these weights."""
         backbone = bench.build_backbone()
-        try:
-            backbone.load_state_dict(self.weights)
-        except RuntimeError:
-            raise CheckpointError(
-                f"the cached backbone {self.key[:12]} does not fit {bench.task.backbone}; delete it from the cache"
-            ) from None
+        what = f"the cached backbone {self.key[:12]} of {bench.task.backbone}"
+        fill(backbone, self.weights, what=what, cure="delete it from the cache")
         return backbone
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class _Facts:
+    """What is kept beside the weights."""
+
+    val_clean: Scores
+    seconds: float
 
 
 def warm_key(bench: Workbench) -> str:
@@ -72,14 +77,11 @@ def load_warm(bench: Workbench, cache_dir: Path) -> Warm | None:
     if not facts_file.exists():
         return None
     try:
-        facts = json.loads(facts_file.read_text(encoding="utf-8"))
-        return Warm(
-            weights=load_weights(weights_file),
-            val_clean=Scores(**facts["val_clean"]),
-            seconds=facts["seconds"],
-            key=key,
-        )
-    except (OSError, ValueError, KeyError, TypeError) as error:  # ValueError: also a CheckpointError
+        facts = read_as(_Facts, read_json(facts_file))
+        warm = Warm(weights=load_weights(weights_file), val_clean=facts.val_clean, seconds=facts.seconds, key=key)
+        warm.backbone(bench)  # refuses what does not fit
+        return warm
+    except (OSError, ValueError) as error:  # ValueError: also a CheckpointError
         _log.warning("the cached backbone %s cannot be read (%s); it is trained again", key[:12], error)
         return None
 

@@ -9,6 +9,7 @@ from lstn_search.errors import SettingError, did_you_mean
 from lstn_search.runs.entries import Entry
 from lstn_search.runs.run import Run
 from lstn_search.spec.arch import Arch
+from lstn_search.spec.fields import check_count
 from lstn_search.spec.task import Task
 
 __all__ = ["CONTROL", "FIRST_SEED", "ORACLE", "Contender", "Plan", "make_plan"]
@@ -76,13 +77,11 @@ def make_plan(
     Raises SettingError: a number that makes no sense, a shorter schedule, or a run whose front is empty; and
     RunError: a run that was trained in another way than this release trains.
     """
-    if top < 1:
-        raise SettingError(f"top must be at least 1, got {top}")
-    if seeds < 2:
-        raise SettingError(f"seeds must be at least 2, since an interval needs two, got {seeds}")
+    check_count("top", top, limit=1_000)
+    check_count("seeds", seeds, minimum=2, limit=1_000, reason=", since an interval needs two")
     run.folder.check_same_recipe(cure="search anew")
     run.pick("best")  # refuses an empty front, with the cure
-    settings, images = run.folder.settings, run.folder.manifest["data"]
+    settings = run.folder.settings
     longest = settings.ladder.epochs[-1] if settings.ladder.epochs else run.task.epochs
     task = dataclasses.replace(
         run.task,  # in the precision of the search
@@ -114,8 +113,8 @@ def make_plan(
         task=task,
         seeds=tuple(itertools.islice(fresh, seeds)),
         budget_gflops=settings.budget_gflops,
-        num_val=images["val"],
-        num_test=images["test"],
+        num_val=run.folder.image_fact("val"),
+        num_test=run.folder.image_fact("test"),
         command=f"python cli.py verify {shlex.join(words)} --top {top} --seeds {seeds}{given}",
     )
 

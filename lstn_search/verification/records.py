@@ -14,6 +14,7 @@ from typing import Any
 from lstn_search.atomic import write_atomically
 from lstn_search.errors import RunError
 from lstn_search.runs.lock import FolderLock
+from lstn_search.spec.reading import read_as, read_json
 from lstn_search.spec.results import TrialResult
 from lstn_search.spec.task import Task
 from lstn_search.verification.plan import CONTROL, ORACLE
@@ -52,6 +53,34 @@ class Record:
     def conditions(self) -> tuple[str, bool]:
         """Trainings are only paired when these are the same: the type of device, and bfloat16 or not."""
         return self.device.partition(":")[0], self.autocast
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class _Top1:
+    top1: float
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class _Evaluation:
+    """What is used of one."""
+
+    result: TrialResult
+    test: _Top1 | None
+    test_clean: _Top1 | None
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class _Kept:
+    """A record on file, as it is checked."""
+
+    settings: str
+    key: str
+    name: str
+    seed: int
+    evaluation: _Evaluation | None
+    died: str
+    device: str
+    autocast: bool
 
 
 class Records:
@@ -100,12 +129,9 @@ class Records:
     def _read(self, file: Path) -> Record | None:
         """None for what is damaged, or of other settings whose hash begins alike: it is trained again."""
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-            if content.pop("settings") != self._settings:
+            content = read_json(file)
+            if read_as(_Kept, content).settings != self._settings:
                 return None
-            record = Record(**content)
-            assert record.result.status is not None
-            record.tested(), record.tested("test_clean")
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError):
             return None
-        return record
+        return Record(**{field.name: content[field.name] for field in dataclasses.fields(Record)})

@@ -10,11 +10,11 @@ interval (Student's t over the seeds); docs/verify.md has the formulas.
 """
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
 from lstn_search.errors import RunError
+from lstn_search.spec.reading import read_as, read_json
 from lstn_search.spec.results import Status
 
 __all__ = ["VERIFICATION_FILE", "Difference", "Finalist", "SeedResult", "Verification", "read_verification"]
@@ -138,26 +138,13 @@ class Verification:
         """Everything, as JSON types."""
         return dataclasses.asdict(self)
 
-    @classmethod
-    def from_dict(cls, data: dict[str, Any]) -> "Verification":
-        """Read what `to_dict` wrote."""
-        rows = {name: data[name] and _read_finalist(data[name]) for name in ("control", "oracle")}
-        tuples = {name: tuple(data[name]) for name in ("sentences", "wanted_seeds", "complete_seeds")}
-        return cls(**{**data, **rows, **tuples, "finalists": tuple(map(_read_finalist, data["finalists"]))})
-
 
 def read_verification(run_folder: Path) -> Verification | None:
     """What `verify` left in a run folder; None when it has not been there. Raises RunError when it cannot be read."""
     file = run_folder / VERIFICATION_FILE
     try:
-        return Verification.from_dict(json.loads(file.read_text(encoding="utf-8")))
+        return read_as(Verification, read_json(file))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError) as error:
         raise RunError(f"{file} cannot be read ({error}); delete it and run verify again") from None
-
-
-def _read_finalist(data: dict[str, Any]) -> Finalist:
-    differences = {name: data[name] and Difference(**data[name]) for name in ("versus_control", "versus_lstn")}
-    seeds = tuple(SeedResult(**row) for row in data["seeds"])
-    return Finalist(**{**data, **differences, "verdicts": tuple(data["verdicts"]), "seeds": seeds})

@@ -1,13 +1,16 @@
 """Weights on disk: what was saved, or one line; never half a file."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from lstn_search.atomic import write_atomically
 from lstn_search.errors import CheckpointError
-from lstn_search.nets.weights import load_torch, load_weights, save_weights
+from lstn_search.nets.weights import fill, load_torch, load_weights, save_weights
 
 
 def test_what_is_saved_is_what_is_loaded(tmp_path: Path) -> None:
@@ -47,9 +50,17 @@ def test_a_truncated_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    for path in (tmp_path / "nowhere", tmp_path):
-        with pytest.raises(CheckpointError, match=r"cannot be read \(.+\); give the path of a weights file"):
-            load_weights(path)
+    with pytest.raises(CheckpointError, match=r"cannot be read \(.+\); give the path of a weights file"):
+        load_weights(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo], ids=["folder", "FIFO"])
+def test_what_is_no_file_is_not_waited_for(make: Callable[[Path], None], tmp_path: Path) -> None:
+    make(tmp_path / "w")
+    with pytest.raises(CheckpointError, match=r"w: not a safetensors file \(no regular file\)"):
+        load_weights(tmp_path / "w")
+    with pytest.raises(CheckpointError, match="w: not a checkpoint, or a damaged one; train again"):
+        load_torch(tmp_path / "w", cure="train again")
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
@@ -83,3 +94,37 @@ def test_bytes_that_torch_did_not_write_are_one_line(tmp_path: Path, content: by
         CheckpointError, match=r"nothing\.pt: cannot be read \(No such file or directory\); train again$"
     ):
         load_torch(tmp_path / "nothing.pt", cure="train again")
+
+
+# -- weights that are put into a module --------------------------------------------------------------------------------
+
+
+def test_what_fits_is_filled_in_also_from_half_precision() -> None:
+    module, other = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    fill(module, other.state_dict(), what="it", cure="")
+    assert torch.equal(module.weight, other.weight) and torch.equal(module.bias, other.bias)
+    fill(module, {name: tensor.half() for name, tensor in other.state_dict().items()}, what="it", cure="")
+    assert torch.equal(module.weight, other.weight.half().float())
+
+
+@pytest.mark.parametrize(
+    ("change", "wrong"),
+    [
+        ({"weight": torch.zeros(2, 4)}, r"'weight' has the shape \(2, 4\), not \(2, 3\)"),
+        ({"weight": torch.zeros(2, 3, dtype=torch.complex64)}, "'weight' is of torch.complex64, not torch.float32"),
+        ({"weight": torch.zeros(2, 3, dtype=torch.int64)}, "'weight' is of torch.int64, not torch.float32"),
+        ({"weight": torch.zeros(2, 3, dtype=torch.float64)}, "'weight' is of torch.float64, not torch.float32"),
+        ({"weight": torch.full((2, 3), float("nan"))}, "'weight' holds numbers that are none"),
+        ({"weight": torch.zeros(2, 3).to_sparse()}, "'weight' holds numbers that are none"),
+        ({"weight": "x"}, "'weight' is missing"),
+        ({"more": torch.zeros(1)}, "'more' is not part of it"),
+        ({7: torch.zeros(1)}, "7 is not part of it"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_does_not_fit_is_named_and_changes_nothing(change: dict[Any, Any], wrong: str) -> None:
+    module = torch.nn.Linear(3, 2)
+    before = {name: tensor.clone() for name, tensor in module.state_dict().items()}
+    with pytest.raises(CheckpointError, match=f"^w.pt does not fit: {wrong}; train again$"):
+        fill(module, {**torch.nn.Linear(3, 2).state_dict(), **change}, what="w.pt", cure="train again")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in module.state_dict().items())

@@ -83,8 +83,8 @@ def test_a_run_is_not_overwritten(settings: SearchSettings, tmp_path: Path) -> N
 
 
 def test_a_run_goes_on_with_what_its_manifest_held(settings: SearchSettings, tmp_path: Path) -> None:
-    make_folder(tmp_path, settings).write_manifest(references={"control": 1})
-    assert make_folder(tmp_path, settings, resume=True).manifest["references"] == {"control": 1}
+    make_folder(tmp_path, settings).write_manifest(references={"control": [], "oracle": []})
+    assert make_folder(tmp_path, settings, resume=True).manifest["references"] == {"control": [], "oracle": []}
 
 
 def test_resume_also_begins(settings: SearchSettings, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ import dataclasses
 import json
 import subprocess
 import sys
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from tiny_spaces import with_head, with_warp
@@ -193,3 +195,20 @@ def test_canonical_json_spells_every_other_field_out() -> None:
     data = json.loads(SMALL.to_json())
     assert set(data["layers"][0]) == {field.name for field in dataclasses.fields(Layer)} - {"skip"}
     assert set(data["head"]) == {field.name for field in dataclasses.fields(Head)} - {"warp"}
+
+
+@pytest.mark.parametrize(
+    ("change", "part"),
+    [
+        (lambda arch: arch["layers"][0].update(out_channels=65_537), "layer out_channels must be at most 65536"),
+        (lambda arch: arch["head"].update(hidden=10**400), "head hidden must be at most 65536, got 1000"),
+        (lambda arch: arch["layers"].extend([{"out_channels": 1, "kernel": 1}] * 1_000), "has at most 1,000 layers"),
+        (lambda arch: arch.update(version=2), "version 2 is not 1: made by a newer release; update"),
+    ],
+    ids=["channels", "hidden", "layers", "version"],
+)
+def test_upper_limits_are_one_line(change: Callable[[dict[str, Any]], None], part: str) -> None:
+    data = Arch(layers=(Layer(out_channels=8, kernel=3),)).to_dict()
+    change(data)
+    with pytest.raises(ArchError, match=part):
+        Arch.from_dict(data)

@@ -175,3 +175,67 @@ def test_a_ladder_with_a_mistake_is_one_line(ladder: dict[str, object], part: st
     tables = tomllib.loads((space_folder() / "lstn.toml").read_text(encoding="utf-8"))
     with pytest.raises(SpaceError, match=part):
         Space.from_dict(tables | {"ladder": ladder}, name="own")
+
+
+# -- names, sizes and depth --------------------------------------------------------------------------------------------
+
+
+def with_seeds(*names: str) -> dict[str, Any]:
+    tables = tomllib.loads((space_folder() / "lstn.toml").read_text(encoding="utf-8"))
+    return tables | {"seeds": dict.fromkeys(names, tables["seeds"]["light"])}
+
+
+@pytest.mark.parametrize("name", ["t7", "7", "best", "control", "../../x", "=1+1", "\x1b[31m", "", "x" * 101])
+def test_a_seed_point_that_is_called_what_it_may_not_be(name: str) -> None:
+    with pytest.raises(SpaceError, match=r"^own: seed point ") as caught:
+        Space.from_dict(with_seeds(name), name="own")
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("names", [("net", "NET"), ("caf\u00e9", "cafe\u0301")])
+def test_two_seed_points_whose_files_would_be_one(names: tuple[str, str]) -> None:
+    with pytest.raises(SpaceError, match="have the same name; rename one"):
+        Space.from_dict(with_seeds(*names), name="own")
+
+
+def test_a_seed_point_is_found_by_its_name_in_either_form() -> None:
+    space = Space.from_dict(with_seeds("cafe\u0301"), name="own")
+    assert list(space.seeds) == list(space.sources) == ["caf\u00e9"]
+
+
+def test_a_space_goes_by_a_name_that_can_be_shown() -> None:
+    with pytest.raises(SpaceError, match="begins like a formula"):
+        Space.from_dict(with_seeds(), name="=1")
+
+
+def test_a_seed_point_takes_colour_images() -> None:
+    tables = with_seeds("grey")
+    tables["seeds"]["grey"] = tables["seeds"]["grey"] | {"in_channels": 1}
+    with pytest.raises(SpaceError, match=r"seeds\.grey\.in_channels is 1, but images have 3 channels; leave it out"):
+        Space.from_dict(tables, name="own")
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("a = " + "[" * 3_000, "nested too deep"),
+        ("\n".join(["a = "] + ["["] * 100_000), "nested too deep"),
+        ("[" + ".".join("a" * 1_000) + "]", "nested too deep"),
+        (".".join("a" * 100_000) + " = 1", "a line of more than 4,000 characters"),
+        ("a = " + "9" * 400, "a number of 400 digits"),
+        ("a = nan", "nan is no number to count with"),
+        ("# " + "\n# " * 400_000, "larger than 1,048,576 bytes"),
+    ],
+    ids=["lists", "lists on lines", "tables", "a key", "a number", "nan", "a file"],
+)
+def test_what_no_space_needs_is_refused_at_once(tmp_path: Path, text: str, part: str) -> None:
+    (tmp_path / "own.toml").write_text(text)
+    with pytest.raises(SpaceError, match=part):
+        load_space(tmp_path / "own.toml")
+
+
+def test_a_list_has_an_upper_limit() -> None:
+    tables = tomllib.loads((space_folder() / "lstn.toml").read_text(encoding="utf-8"))
+    tables["tail"]["width"] = list(range(257))
+    with pytest.raises(SpaceError, match=r"tail.width lists 257 values; 256 are the most"):
+        Space.from_dict(tables, name="own")

@@ -55,7 +55,7 @@ def test_the_papers_protocol_is_the_papers() -> None:
 def test_it_is_written_as_json_and_read_back() -> None:
     task = Task.paper(dataset="folder:images", data_dir="x", epochs=3)
     assert Task.from_dict(json.loads(json.dumps(task.to_dict()))) == task
-    with pytest.raises(SettingError, match=r"unknown task setting 'epoch'; did you mean 'epochs'"):
+    with pytest.raises(SettingError, match=r"task: unknown field 'epoch'; did you mean 'epochs'"):
         Task.from_dict({"dataset": "glyphs", "epoch": 2})
 
 
@@ -85,3 +85,33 @@ def test_a_key_is_the_same_in_every_process_and_needs_no_torch() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == Task(dataset="glyphs").key("run", x=[1.5, None])
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        ({"image_size": 16_385}, "image size must be at most 16,384, got 16385"),
+        ({"trial_size": 10**9}, "trial size must be at most 4,096, got 1000000000"),
+        ({"epochs": 10**400}, f"epochs must be at most 100,000, got 1{'0' * 79}…"),
+        ({"recover_steps": 10**8}, "recover steps must be at most 10,000,000, got 100000000"),
+        ({"batch_size": 65_537}, "batch size must be at most 65,536, got 65537"),
+        ({"lr": 10**400}, f"lr must be at most 1,000, got 1{'0' * 79}…"),
+        ({"seed": -(2**64)}, "seed must be at most 9,223,372,036,854,775,808, got -18446744073709551616"),
+        ({"backbone": ""}, "backbone must be text of 1 to 4096 characters, got ''"),
+        ({"data_dir": ""}, "data dir must be text of 1 to 4096 characters, got ''"),
+        ({"data_dir": "a\0b"}, "data dir must be text of 1 to 4096 characters, got 'a\\x00b'"),
+        ({"poses": 3}, "poses must be text of 1 to 4096 characters, got 3"),
+        ({"view": ["affine"]}, "unknown view ['affine']"),
+    ],
+)
+def test_a_value_beyond_all_sense_is_one_short_line(settings: dict[str, Any], line: str) -> None:
+    with pytest.raises(SettingError) as caught:
+        Task(**{"dataset": "glyphs", **settings})
+    assert str(caught.value).startswith(line)
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("data", [None, [], {}, {"dataset": None}, {"dataset": "glyphs", "device": 3}])
+def test_what_is_no_task_is_refused_when_it_is_read(data: Any) -> None:
+    with pytest.raises(LstnError):
+        Task.from_dict(data)

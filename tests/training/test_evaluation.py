@@ -15,6 +15,7 @@ from lstn_search.nets.transformer import TransformedClassifier
 from lstn_search.shipping.export import write_evaluation
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import cost
+from lstn_search.spec.reading import read_as
 from lstn_search.spec.results import References
 from lstn_search.training.evaluation import EvalReport, Evaluation, evaluate
 from lstn_search.training.prepared import Prepared
@@ -110,7 +111,7 @@ def test_a_failure_has_no_test_scores(bench: Workbench, warm: Warm, small_cache:
     assert report.arch
     assert model is None
     assert (report.arch.result.status, report.arch.test, report.arch.test_clean) == ("failed", None, None)
-    assert Evaluation.from_dict(json.loads(json.dumps(report.arch.to_dict()))) == report.arch
+    assert read_as(Evaluation, json.loads(json.dumps(report.arch.to_dict()))) == report.arch
 
 
 def test_without_a_view_there_is_no_oracle(bench: Workbench, warm: Warm, small_cache: Path, tmp_path: Path) -> None:
@@ -124,8 +125,8 @@ def test_everything_is_written_and_read_back(evaluated: Evaluated, bench: Workbe
     report, model = evaluated
     write_evaluation(tmp_path / "out", report, model, bench)
     written = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert Evaluation.from_dict(written["arch"]) == report.arch
-    assert Evaluation.from_dict(written["oracle"]) == report.oracle
+    assert read_as(Evaluation, written["arch"]) == report.arch
+    assert read_as(Evaluation, written["oracle"]) == report.oracle
     assert written["task"] == bench.task.to_dict()
     assert Arch.load(tmp_path / "out" / "arch.json") == ARCH
     assert (tmp_path / "out" / "weights.pt").exists()

@@ -16,6 +16,7 @@ from lstn_search.errors import BackboneError, SettingError
 from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifier, warp
 from lstn_search.nets.warps import corner_error_px, invert
 from lstn_search.spec.seeding import seed_of
+from lstn_search.spec.task import Task
 from lstn_search.training.recovery import build_localizer
 from lstn_search.training.warm import Warm
 from lstn_search.training.workbench import Batch, Scores, Workbench, pick_device, seeded
@@ -213,13 +214,18 @@ def test_auto_takes_the_best_device_there_is(monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("name", ["meta", "hpu", "gpu", "", "cudaa", "privateuseone"])
 def test_a_device_of_another_kind_is_unknown(name: str) -> None:
     with pytest.raises(SettingError, match=f"unknown device '{name}'; "):
-        pick_device(name)
+        Task(dataset="glyphs", device=name)
 
 
-@pytest.mark.parametrize("name", ["cuda:97", "cuda:-1", "cpu:x"])
-def test_a_device_that_is_not_here_is_one_line(name: str) -> None:
-    with pytest.raises(SettingError, match=f"device '{name}' is not available here") as caught:
-        pick_device(name)
+@pytest.mark.parametrize("name", ["cpu:x", "cpu:99", "mps:1", "cuda:-1", "cuda:", "cuda:1e3"])
+def test_a_device_whose_number_is_none_does_not_exist(name: str) -> None:
+    with pytest.raises(SettingError, match=f"there is no device '{name}'; only GPUs have numbers, as in cuda:1"):
+        Task(dataset="glyphs", device=name)
+
+
+def test_a_device_that_is_not_here_is_one_line() -> None:
+    with pytest.raises(SettingError, match="device 'cuda:97' is not available here") as caught:
+        pick_device(Task(dataset="glyphs", device="cuda:97").device)
     assert "\n" not in str(caught.value)
 
 
