@@ -153,12 +153,11 @@ class RunFolder:
     def discard(self) -> None:
         """Remove a folder that this process has made and in which nothing has been trained."""
         assert self.is_new
-        logs = self.path / "logs"
-        for file in (*logs.glob("worker-*.log"), *(self.path / name for name in (MANIFEST, HOLDER, LOCK))):
-            file.unlink(missing_ok=True)
-        for folder in (logs, self.path):
-            with contextlib.suppress(OSError):  # never there, or it holds someone else's files
-                folder.rmdir()
+        shutil.rmtree(self.path / "logs", ignore_errors=True)
+        for name in (MANIFEST, HOLDER, LOCK):
+            (self.path / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # someone else's files
+            self.path.rmdir()
 
     # -- the study -----------------------------------------------------------------------------------------------
 

@@ -5,12 +5,13 @@ import os
 import shutil
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hostile import snapshot
 from small_search import make_folder, make_settings, play
 
-from lstn_search.errors import RunError
+from lstn_search.errors import RunError, SettingError
 from lstn_search.pages.page import PAGE, PICTURES
 from lstn_search.ranking.facts import FIDELITY_FILE
 from lstn_search.runs.folder import RunFolder, checkpoint_file
@@ -18,7 +19,7 @@ from lstn_search.runs.links import OURS
 from lstn_search.runs.run import Run, open_run
 from lstn_search.spec.results import TrialResult
 from lstn_search.spec.space import Space
-from lstn_search.study.search import Search, SearchWatcher
+from lstn_search.study.search import Search, SearchWatcher, search
 from lstn_search.study.study import Study
 from lstn_search.verification.outputs import TABLE_FILE
 from lstn_search.verification.result import VERIFICATION_FILE
@@ -143,13 +144,24 @@ def test_of_the_checkpoints_only_the_run_s_own_that_are_not_needed_are_removed(
     assert {path.name for path in file.parent.iterdir()} == kept
 
 
-def test_a_folder_with_others_files_is_discarded_but_for_our_own(small_space: Space, tmp_path: Path) -> None:
-    folder = make_folder(tmp_path, make_settings(small_space))
-    (tmp_path / "logs").mkdir()
-    for name in ("worker-0.log", "diary.log"):
-        (tmp_path / "logs" / name).touch()
-    folder.discard()
-    assert set(snapshot(tmp_path)) == {"logs", "logs/diary.log"}
+@pytest.mark.parametrize("was_there", [True, False])
+def test_a_search_that_cannot_begin_removes_only_a_folder_that_it_has_made(
+    small_space: Space, tmp_path: Path, was_there: bool
+) -> None:
+    """What is there may be a stranger's manifest beside someone's files."""
+    path, settings = tmp_path / "run", make_settings(small_space)
+    if was_there:
+        make_folder(path, settings)
+        (path / "logs").mkdir()
+        (path / "logs" / "diary").touch()
+    before = snapshot(tmp_path).keys()
+
+    def no_engine(*what: object) -> Any:
+        raise SettingError("there is no engine")
+
+    with pytest.raises(SettingError, match="there is no engine"):
+        search(small_space, settings, path, no_engine, trials=1, resume=was_there)
+    assert snapshot(tmp_path).keys() == before
 
 
 def test_a_pipe_as_a_study_is_no_study(small_space: Space, tmp_path: Path) -> None:
