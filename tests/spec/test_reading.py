@@ -55,14 +55,14 @@ def test_nesting_is_counted_without_recursion() -> None:
 
 def test_a_file_that_is_none_too_large_or_no_text(tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"\xff")
-    with pytest.raises(ValueError, match="^not text$"):
+    with pytest.raises(ValueError, match=r"^not text$"):
         read_text(tmp_path / "x")
-    with pytest.raises(ValueError, match="^larger than 0 bytes$"):
+    with pytest.raises(ValueError, match=r"^larger than 0 bytes$"):
         read_text(tmp_path / "x", max_bytes=0)
     (tmp_path / "endless").symlink_to("/dev/zero")
     os.mkfifo(tmp_path / "pipe")
     for name in ("endless", "pipe", "."):
-        with pytest.raises(ValueError, match="^no regular file$"):
+        with pytest.raises(ValueError, match=r"^no regular file$"):
             read_text(tmp_path / name)
 
 
