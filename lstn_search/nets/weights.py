@@ -1,5 +1,6 @@
 """Weights on disk: safetensors, and the files of torch."""
 
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,8 @@ def load_torch(path: Path, *, cure: str, device: torch.device | str = "cpu") -> 
     """
     try:
         check_regular(path)
-        state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # of sparse tensors, which nothing takes
+            state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror}); {cure}") from None
     except Exception:  # on bytes that are none of its own the unpickler fails in many ways

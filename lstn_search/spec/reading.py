@@ -29,7 +29,7 @@ T = TypeVar("T")
 
 
 def check_regular(path: Path) -> None:
-    """Raise OSError where there is no such file, ValueError where it is a folder, a FIFO or a device."""
+    """Raise OSError where there is no such file, ValueError for a folder, a pipe or a device: some never end."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise ValueError("no regular file")
 

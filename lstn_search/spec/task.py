@@ -148,7 +148,7 @@ class Task:
         panel=TRAINING,
         is_option=False,
         above=0,
-        limit=1_000,
+        limit=1e38,
         ignored_by=NO_LOCALIZER,
     )
     recover_loss: Literal["mse", "corner"] = setting(
@@ -198,7 +198,7 @@ class Task:
         panel=TRAINING,
         is_option=False,
         above=0,
-        limit=1_000,
+        limit=1e38,
         ignored_by=ALONE,
     )
     localizer_lr_scale: float = setting(
@@ -207,7 +207,7 @@ class Task:
         panel=TRAINING,
         is_option=False,
         above=0,
-        limit=1_000,
+        limit=1e38,
         elsewhere={"paper": 1.0},
         ignored_by=NO_LOCALIZER,
     )

@@ -1,5 +1,6 @@
 """Bad input on the command line: one line on standard error, exit code 2, nothing lost. And what it prints else."""
 
+import errno
 import json
 import os
 import resource
@@ -129,6 +130,54 @@ def test_usage(refusal: Refusal, args: list[str], message: str) -> None:
     line = refusal(*args)
     assert message in line
     assert line.endswith("(see --help)")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (search("--storage", ""), "--storage holds an empty value; leave it out or name something"),
+        (search("--storage="), "--storage holds an empty value; leave it out or name something"),
+        (search("--out", ""), "--out holds an empty value"),
+        ([""], "the command line holds an empty value"),
+        (search("--device", "cpu:99"), "there is no device 'cpu:99'; only GPUs have numbers, as in cuda:1"),
+        (search("--engine", "ray", "--gpus-per-job", "0"), "gpus per job must be a number above 0, got 0.0"),
+        (search("--workers", "100000"), "workers must be at most 1,024, got 100000"),
+        (search("--image-size", "1" + "0" * 400), "image size must be at most 16,384, got 1000"),
+        (search("--trials", "1" + "0" * 400), "trials must be at most 1,000,000, got 1000"),
+        (search("--retries", "1001"), "retries must be at most 1,000, got 1001"),
+        (search("--ladder", "9" * 5000), "is not a list of epochs"),
+        (search("--space", "\x1b[31mred"), "search space '\\x1b[31mred' is unknown"),
+        (["cost", "--arch", "lstn", "--image-size", "0"], "image size must be a whole number of at least 1, got 0"),
+        (["report", "\x1b]0;title\x07"], "\\x1b]0;title\\x07 holds no run"),
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("in_tmp")
+def test_what_is_empty_beyond_all_sense_or_meant_for_the_terminal(
+    refusal: Refusal, args: list[str], message: str
+) -> None:
+    line = refusal(*args)
+    assert message in line
+    assert line.isprintable() and len(line) < 400
+
+
+@pytest.mark.parametrize(
+    ("number", "cure"),
+    [
+        (errno.ENOLCK, "files cannot be locked there: name a folder on another disk"),
+        (errno.ENAMETOOLONG, "use a shorter name"),
+        (errno.ENOSPC, "choose another --out"),
+    ],
+)
+def test_a_folder_that_cannot_be_locked_has_a_cure_of_its_own(
+    refusal: Refusal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, cure: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("filelock.FileLock.acquire", fail)
+    line = refusal(*search("--out", str(tmp_path / "run")))
+    assert line == f"{tmp_path / 'run'} cannot be written ({os.strerror(number)}); {cure}"
 
 
 # -- budgets -----------------------------------------------------------------------------------------------------------

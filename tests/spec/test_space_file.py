@@ -210,7 +210,7 @@ def test_a_space_goes_by_a_name_that_can_be_shown() -> None:
 
 def test_a_seed_point_takes_colour_images() -> None:
     tables = with_seeds("grey")
-    tables["seeds"]["grey"] = tables["seeds"]["grey"] | {"in_channels": 1}
+    tables["seeds"]["grey"] = {"in_channels": 1, "layers": [{"out_channels": 4, "kernel": 3}]}
     with pytest.raises(SpaceError, match=r"seeds\.grey\.in_channels is 1, but images have 3 channels; leave it out"):
         Space.from_dict(tables, name="own")
 
@@ -219,7 +219,7 @@ def test_a_seed_point_takes_colour_images() -> None:
     ("text", "part"),
     [
         ("a = " + "[" * 3_000, "nested too deep"),
-        ("\n".join(["a = "] + ["["] * 100_000), "nested too deep"),
+        ("a = [" + "\n[" * 100_000, "nested too deep"),
         ("[" + ".".join("a" * 1_000) + "]", "nested too deep"),
         (".".join("a" * 100_000) + " = 1", "a line of more than 4,000 characters"),
         ("a = " + "9" * 400, "a number of 400 digits"),

@@ -41,7 +41,9 @@ def test_a_result_is_made_once_for_a_key(tmp_path: Path) -> None:
     assert recall(folder, make, key="f" * 64) == (2, 1 / 3)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"null", b"[]", b'{"count": 1}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff\xfe", b"null", b"[]", b'{"count": 1}', b"[" * 100_000, b"9" * 400]
+)
 def test_a_damaged_file_is_made_again_with_a_warning(
     content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

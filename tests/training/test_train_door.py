@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from small_search import LADDER
 from small_training import ARCH, OTHER_ARCH, run_trial, same_numbers, small_task
 
@@ -56,12 +58,36 @@ def test_without_checkpoints_it_starts_again_and_gives_the_same_numbers(
     assert capsys.readouterr() == ("", "")
 
 
+def torn(file: Path) -> None:
+    file.write_bytes(b"half of it")
+
+
+def of_another(file: Path) -> None:
+    torch.save(torch.load(file, weights_only=True) | {"arch": OTHER_ARCH.to_json()}, file)
+
+
+def of_other_shapes(file: Path) -> None:
+    state = torch.load(file, weights_only=True)
+    state["localizer"] = {name: torch.zeros(3) for name in state["localizer"]}
+    torch.save(state, file)
+
+
+def without_its_parts(file: Path) -> None:
+    torch.save({"arch": ARCH.to_json()}, file)
+
+
+@pytest.mark.parametrize("damage", [torn, of_another, of_other_shapes, without_its_parts])
 def test_a_damaged_checkpoint_is_made_again(
-    task: Task, small_run: Run, small_cache: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    task: Task,
+    small_run: Run,
+    small_cache: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    damage: Callable[[Path], None],
 ) -> None:
     """That costs time and no result; what was wrong is said."""
     train(ARCH, task, checkpoints=tmp_path, cache_dir=small_cache)
-    checkpoint_file(tmp_path, ARCH, 0).write_bytes(b"half of it")
+    damage(checkpoint_file(tmp_path, ARCH, 0))
     said: list[str] = []
     result = train(ARCH, task, rung=1, ladder=LADDER, checkpoints=tmp_path, cache_dir=small_cache, on_stage=said.append)
     assert said == ["recover", "joint 1/1"]
