@@ -18,6 +18,7 @@ import lstn_search as ls
 from lstn_search.cli import main
 from lstn_search.runs.folder import checkpoint_file
 from lstn_search.runs.run import Run, open_run
+from lstn_search.shipping.place import RECORD
 from lstn_search.spec.space import load_space, space_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,7 +84,7 @@ def search(*args: str, dataset: str = "glyphs", budget: str = "0.03") -> list[st
         (search("--engine", "rey"), "unknown engine 'rey'; did you mean 'ray'?"),
         (search("--ladder", "2,x"), "the ladder '2,x' is not a list of epochs"),
         (search("--ladder", "6,2"), "the ladder's epochs must rise, got 6,2"),
-        (search("--storage", "nonsense"), "storage 'nonsense' is not a database URL"),
+        (search("--storage", "nonsense"), "--storage is not the URL of a database that SQLAlchemy knows"),
         (search("--image-size", "0"), "image size must be a whole number of at least 1, got 0"),
         (search("--trial-size", "-3"), "trial size must be a whole number of at least 1, got -3"),
         (search("--trials", "0"), "trials must be at least 1, got 0"),
@@ -383,7 +384,7 @@ def test_export_says_what_it_wrote_and_that_it_was_proved(
     assert err == ""
     assert "proved without lstn_search on 8 images of 24 px" in printed
     written = {path.name for path in out.iterdir()}
-    assert written == {"model.py", "weights.pt", "arch.json", "classifier.pt", "classes.json"}
+    assert written == {"model.py", "weights.pt", "arch.json", "classifier.pt", "classes.json", RECORD}
     names = json.loads((out / "classes.json").read_text())
     assert names == small_run.folder.manifest["data"]["class_names"] and len(names) == 6
 

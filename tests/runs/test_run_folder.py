@@ -149,7 +149,7 @@ def test_a_folder_of_images_may_have_moved(
     assert folder.settings.task == dataclasses.replace(task, data_dir="/new")
     assert folder.settings.task.compared("verification") == task.compared("verification")
     assert (tmp_path / "manifest.json").read_bytes() == before
-    folder.write_manifest(data={})
+    folder.write_manifest(data={"fingerprint": "0"})
     assert RunFolder.open(tmp_path).settings == folder.settings
     other = dataclasses.replace(settings, task=dataclasses.replace(task, dataset="cifar10", data_dir="/new"))
     assert "was made with dataset 'folder:/old', not 'cifar10'" in refusal(tmp_path, other, resume=True)

@@ -97,6 +97,7 @@ def test_rounding_up_never_rounds_down() -> None:
 
 
 def test_a_space_that_no_image_size_can_build_is_refused() -> None:
-    only_deep = Space(name="deep", values={**LSTN.values, "units": (5,), "unit.padded": (False,), "unit.stride": (2,)})
+    deep = {"units": (5,), "unit.kind": ("plain",), "unit.padded": (False,), "unit.stride": (2,)}
+    only_deep = Space(name="deep", values={**LSTN.values, **deep})
     with pytest.raises(LstnError):
         check_budget(make_settings(only_deep, Task(dataset="glyphs", image_size=16, trial_size=16)), only_deep)

@@ -15,6 +15,7 @@ from lstn_search.errors import SettingError
 from lstn_search.runs.checkpoints import load_trained
 from lstn_search.runs.folder import checkpoint_file
 from lstn_search.runs.run import Run
+from lstn_search.shipping.place import RECORD
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.task import Task
 from lstn_search.training.evaluation import evaluate as evaluate_inside
@@ -155,4 +156,4 @@ def test_evaluate_without_an_architecture_is_the_references_alone(
         Prepared(bench, warm), None, name="none", cache_dir=small_cache, on_stage=lambda what: None
     )
     assert (report, model, report.arch) == (inside, None, None)
-    assert [file.name for file in (tmp_path / "out").iterdir()] == ["report.json"]
+    assert {file.name for file in (tmp_path / "out").iterdir()} == {"report.json", RECORD}
