@@ -17,6 +17,7 @@ import lstn_search as ls
 from lstn_search.cli import main
 from lstn_search.runs.folder import checkpoint_file
 from lstn_search.runs.run import Run, open_run
+from lstn_search.shipping.place import RECORD
 from lstn_search.spec.space import load_space, space_folder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -330,7 +331,7 @@ def test_export_says_what_it_wrote_and_that_it_was_proved(
     printed, err = capsys.readouterr()
     assert err == ""
     assert "proved without lstn_search on 8 images of 24 px" in printed
-    assert {path.name for path in out.iterdir()} == {"model.py", "weights.pt", "arch.json", "classifier.pt"}
+    assert {path.name for path in out.iterdir()} == {"model.py", "weights.pt", "arch.json", "classifier.pt", RECORD}
 
 
 def test_ctrl_c_in_a_destructor_comes_again() -> None:
