@@ -51,7 +51,7 @@ class Storage:
 
     @classmethod
     def parse(cls, text: str, folder: Path) -> "Storage":
-        """Read a URL. Raises SettingError, which never shows it, on one that names no database that lasts."""
+        """Read a URL. Raises SettingError, which shows nothing secret, on one that names no database that lasts."""
         import sqlalchemy
 
         folder = folder.resolve()
@@ -59,7 +59,8 @@ class Storage:
             url = sqlalchemy.make_url(text)
             url.get_dialect()
         except (sqlalchemy.exc.ArgumentError, ImportError, ValueError):  # a port that is no number
-            raise SettingError(f"--storage is not the URL of a database that SQLAlchemy knows; {EXAMPLE}") from None
+            shown = "" if set(text) & set(":@?=") else f" {text!r}"
+            raise SettingError(f"--storage{shown} is not a database URL that SQLAlchemy knows; {EXAMPLE}") from None
         if url.get_backend_name() != "sqlite":
             if ":" in (url.username or "") or text.partition("?")[0].count("@") > 1:
                 raise SettingError("--storage has a : or @ too many; in a user or password write %3A and %40 for them")

@@ -101,6 +101,7 @@ def test_the_numbers_are_those_of_the_run(run: Run, page: Page) -> None:
     found = re.search(r"python cli\.py search (.+?) --out OTHER_DIR", page.text)
     assert found is not None
     words = found[1].split()
+    assert len(words) % 2 == 0, found[1]
     options = dict(zip(words[::2], words[1::2], strict=True))
     assert (options["--dataset"], options["--budget-gflops"]) == ("glyphs", "0.03")
 

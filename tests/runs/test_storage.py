@@ -236,7 +236,7 @@ def test_what_is_no_database_that_lasts_is_refused_and_nothing_made(
             ),
             tmp_path,
         )
-        assert message.startswith("--storage ")
+        assert message.startswith("--storage")
         assert "secret" not in message and "sec@ret" not in message
     assert list(tmp_path.iterdir()) == []
 
