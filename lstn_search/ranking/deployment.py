@@ -12,14 +12,13 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from lstn_search.atomic import write_atomically
-from lstn_search.errors import RunError, SettingError
+from lstn_search.errors import SettingError
 from lstn_search.jobs.base import Ended, Job
 from lstn_search.jobs.loop import MakeEngine, Watcher, check_limits, deadline_after, prepare_task, run_jobs
 from lstn_search.ranking.measures import highest_rung, scores_of
 from lstn_search.ranking.rank import MIN_ARCHITECTURES, Correlation, correlate
 from lstn_search.runs.entries import Candidate, Entry
-from lstn_search.runs.folder import checkpoint_file
+from lstn_search.runs.folder import checkpoint_file, save
 from lstn_search.runs.lock import FolderLock
 from lstn_search.runs.run import Run
 from lstn_search.spec.reading import read_json
@@ -210,9 +209,6 @@ def _keep(run: Run, entry: Entry, result: TrialResult) -> None:
     entry.results.append(result)
     content = _header(run, entry.candidate, rung) | {"name": entry.candidate.name, "result": result.to_dict()}
     file = _file(run, entry.candidate, rung)
-    try:
-        write_atomically(file, (json.dumps(content, indent=2) + "\n").encode())
-    except OSError as error:
-        raise RunError(f"{file} cannot be written ({error.strerror}); make room or access") from None
+    save(file, json.dumps(content, indent=2) + "\n")
     if rung > 0:
         checkpoint_file(_folder(run), entry.candidate.arch, rung - 1).unlink(missing_ok=True)

@@ -13,11 +13,10 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from lstn_search.atomic import write_atomically
-from lstn_search.errors import RunError
 from lstn_search.ranking.deployment import deployment_correlation
 from lstn_search.ranking.measures import highest_rung, measures_of_cost, measures_of_rungs, scores_of
 from lstn_search.ranking.rank import NUM_RESAMPLES, Correlation, correlate
+from lstn_search.runs.folder import save
 from lstn_search.runs.run import Run
 from lstn_search.spec.settings import SearchSettings
 
@@ -102,11 +101,7 @@ def warnings(run: Run) -> tuple[str, ...]:
 
 def write_fidelity(run: Run, info: FidelityInfo) -> None:
     """Write fidelity.json into the run folder. Raises RunError when it cannot be written."""
-    file = run.folder.path / FIDELITY_FILE
-    try:
-        write_atomically(file, (json.dumps(info.to_dict(), indent=2) + "\n").encode())
-    except OSError as error:
-        raise RunError(f"{file} cannot be written ({error.strerror}); make room or access") from None
+    save(run.folder.path / FIDELITY_FILE, json.dumps(info.to_dict(), indent=2) + "\n")
 
 
 def _deployment_sentence(settings: SearchSettings, deployment: Correlation | None) -> str:

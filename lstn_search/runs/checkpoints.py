@@ -11,12 +11,11 @@ from typing import Any
 
 import torch
 
-from lstn_search.atomic import write_atomically
-from lstn_search.errors import CheckpointError, RunError, why
+from lstn_search.errors import CheckpointError
 from lstn_search.nets.localizer import Localizer
 from lstn_search.nets.weights import fill, load_torch
 from lstn_search.runs.entries import Entry
-from lstn_search.runs.folder import checkpoint_file
+from lstn_search.runs.folder import checkpoint_file, save
 from lstn_search.runs.run import Run
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.reading import short
@@ -30,11 +29,7 @@ def save_checkpoint(file: Path, state: dict[str, Any]) -> None:
     """Write what `Trial.state_dict` gave, whole or not at all. Raises RunError when it cannot be written."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    try:
-        write_atomically(file, buffer.getvalue())
-    except OSError as error:
-        cure = "make room, then go on with --resume"
-        raise RunError(f"{file} cannot be written {why(error, cure)}") from None
+    save(file, buffer.getvalue(), cure="make room, then go on with --resume")
 
 
 def load_checkpoint(file: Path, *, device: torch.device | str = "cpu") -> dict[str, Any]:

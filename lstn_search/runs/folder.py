@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lstn_search.atomic import FRESH, write_atomically
-from lstn_search.errors import RunError, SettingError
+from lstn_search.errors import RunError, SettingError, why
 from lstn_search.runs.links import refuse_links
 from lstn_search.runs.lock import HOLDER, LOCK, FolderLock
 from lstn_search.runs.manifest import MANIFEST, package_version, read_manifest
@@ -35,7 +35,7 @@ from lstn_search.spec.task import RECIPE_VERSION, Task
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
-__all__ = ["MANIFEST", "RunFolder", "checkpoint_file", "hardware", "versions"]
+__all__ = ["MANIFEST", "RunFolder", "checkpoint_file", "hardware", "save", "versions"]
 
 PACKAGES = ("torch", "torchvision", "timm", "optuna", "numpy", "pandas", "pillow")
 
@@ -243,10 +243,15 @@ class RunFolder:
 
     def write_text(self, name: str, text: str) -> None:
         """Write one of the folder's files whole, or leave it as it was; for the holder of the lock."""
-        try:
-            write_atomically(self.path / name, text.encode())
-        except OSError as error:
-            raise RunError(f"{self.path / name} cannot be written ({error.strerror}); make room or access") from None
+        save(self.path / name, text)
+
+
+def save(file: Path, content: bytes | str, *, cure: str = "make room or access") -> None:
+    """Write what a run keeps, whole, or leave it as it was. Raises RunError, with the cure, when it cannot."""
+    try:
+        write_atomically(file, content if isinstance(content, bytes) else content.encode())
+    except OSError as error:
+        raise RunError(f"{file} cannot be written {why(error, cure)}") from None
 
 
 def _is_as_good_as_empty(path: Path) -> bool:

@@ -7,8 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from lstn_search.atomic import write_atomically
-from lstn_search.errors import RunError
+from lstn_search.runs.folder import save
 from lstn_search.verification.result import VERIFICATION_FILE, Difference, Finalist, Verification
 
 __all__ = ["COLUMNS", "TABLE_FILE", "write_outputs"]
@@ -29,10 +28,7 @@ def write_outputs(run_folder: Path, verification: Verification) -> None:
     table = pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False)
     files = {VERIFICATION_FILE: json.dumps(verification.to_dict(), indent=2) + "\n", TABLE_FILE: table}
     for name, text in files.items():
-        try:
-            write_atomically(run_folder / name, text.encode())
-        except OSError as error:
-            raise RunError(f"{run_folder / name} cannot be written ({error.strerror}); make room or access") from None
+        save(run_folder / name, text)
 
 
 def _row(finalist: Finalist, *, is_pick: bool) -> dict[str, Any]:

@@ -11,8 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lstn_search.atomic import write_atomically
-from lstn_search.errors import RunError
+from lstn_search.runs.folder import save
 from lstn_search.runs.lock import FolderLock
 from lstn_search.spec.reading import read_as, read_json
 from lstn_search.spec.results import TrialResult
@@ -111,12 +110,8 @@ class Records:
         what = record.key if record.key in (CONTROL, ORACLE) else record.key[:16]
         file = self.path / f"{what}-s{record.seed}-{self._settings[:8]}.json"
         content = {"settings": self._settings, **dataclasses.asdict(record)}
-        try:
-            write_atomically(file, (json.dumps(content, indent=2) + "\n").encode())
-        except OSError as error:
-            raise RunError(
-                f"{file} cannot be written ({error.strerror}); make room or access, then run the same command again"
-            ) from None
+        cure = "make room or access, then run the same command again"
+        save(file, json.dumps(content, indent=2) + "\n", cure=cure)
         self.by_key[record.key, record.seed] = record
 
     @contextlib.contextmanager

@@ -339,6 +339,6 @@ def test_a_full_disk_is_one_line(run: Path, monkeypatch: pytest.MonkeyPatch) -> 
     def full(path: Path, content: bytes) -> None:
         raise OSError(28, "No space left on device", str(path))
 
-    monkeypatch.setattr(sys.modules[Records.__module__], "write_atomically", full)
+    monkeypatch.setattr("lstn_search.runs.folder.write_atomically", full)
     with pytest.raises(RunError, match=r"control-s1000-.+\.json cannot be written \(No space left on device\); make"):
         verify(plan_for(run), run, inline(run))
