@@ -200,7 +200,7 @@ class RunFolder:
         Raises RunError when it cannot be read, or is not the one that this run has trained.
         """
         proposals, rungs = self.storage.read(self.study_name, self.rungs_name)
-        trained = int(self.manifest.get("counts", {}).get("trained", 0))
+        trained = self.manifest.get("counts", {}).get("trained", 0)
         begun = self.manifest.get("study_begun", False) or trained > 0
         cure = "put the run's own back, or search anew with another --out"
         if proposals is None or rungs is None:

@@ -4,6 +4,7 @@ The caller turns that line into an error of its kind, which names the file and t
 """
 
 import functools
+import json
 import math
 import stat
 from collections.abc import Collection, Mapping
@@ -84,7 +85,8 @@ def read_as(cls: type[T], data: Any) -> T:
     from pydantic import ValidationError
 
     try:
-        read: T = _adapter(cls).validate_python(data)  # type: ignore[arg-type]
+        # As JSON, for there a list may stand for a tuple and yet a text does not for a number.
+        read: T = _adapter(cls).validate_json(json.dumps(data), strict=True)  # type: ignore[arg-type]
         return read
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]

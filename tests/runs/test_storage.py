@@ -322,7 +322,7 @@ def test_a_manifest_alone_opens_no_database_outside_of_its_folder(
         {"id": 3},
         {"id": None},
         {"counts": []},
-        {"counts": {"trained": "seven"}},
+        {"counts": {"trained": "7"}},
         {"storage": 7},
         {"checkpoints_in": 3},
         {"storage": "x"},
