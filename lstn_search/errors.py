@@ -82,11 +82,11 @@ class SettingError(LstnError):
     """Any other option with a value that makes no sense."""
 
 
-def printable(text: str) -> str:
+def printable(text: str, *, keep: str = "\n") -> str:
     """The text with what a terminal might obey, or could not show, written out: `\\x1b` for an escape."""
     if text.isprintable():
         return text
-    return "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if c.isprintable() or c in keep else c.encode("unicode_escape").decode() for c in text)
 
 
 def why(error: OSError | NotImplementedError, cure: str) -> str:

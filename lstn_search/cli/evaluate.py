@@ -18,6 +18,7 @@ from lstn_search.cli.options import (
 )
 from lstn_search.errors import RunError, SettingError
 from lstn_search.jobs.launch import EngineOptions
+from lstn_search.runs.manifest import MANIFEST
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.fields import OUTPUT, TRAINING, described
 from lstn_search.spec.task import FULL_SCHEDULE, Task
@@ -56,7 +57,7 @@ def eval_command(
 ) -> None:
     """Train one architecture at the full schedule and test it, beside a control without a transformer and an oracle.
 
-    By default 2,000 recover steps and 12 joint epochs; an architecture of a RUN is trained with the run's other
+    By default 4,000 recover steps and 12 joint epochs; an architecture of a RUN is trained with the run's other
     settings. The test images are looked at once, at the end.
     """
     name, chosen, run_task = resolve_eval_arch(arch, space, storage)
@@ -100,7 +101,7 @@ def resolve_eval_arch(text: str, space: str, storage: str | None = None) -> tupl
         return candidate.name, candidate.arch, run.task
     for place in (text, text.partition(":")[0]):
         if Path(place).is_dir():
-            raise RunError(f"{place} holds no run (no manifest.json); give the folder a search wrote")
+            raise RunError(f"{place} holds no run (no {MANIFEST}); give the folder a search wrote")
     return Path(text).stem, resolve_arch(text, load_space(space)), None
 
 

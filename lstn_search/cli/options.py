@@ -11,14 +11,13 @@ from typing import Annotated, Any
 import typer
 
 from lstn_search.errors import SettingError
+from lstn_search.runs.manifest import MANIFEST
 from lstn_search.spec.fields import OUTPUT, PANELS, WHERE, described, option_name, plain_type
 
 __all__ = [
     *("Force", "Given", "Retries", "RunFolderArgument", "RunStorage", "SeedPointSpace"),
     *("check_writable", "options", "split_run", "with_settings"),
 ]
-
-MANIFEST = "manifest.json"
 
 Given = dict[str, Any]
 """The settings that the command line gave; what it left open is not in it."""

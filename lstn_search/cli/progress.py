@@ -54,7 +54,7 @@ class StatusLine(Watcher[Any, Any]):
 
     def on_ready(self, source: Any) -> None:
         """Its images, once they are known."""
-        Console(stderr=True, highlight=False, markup=False).print(data_line(source.run.folder.manifest["data"]))
+        make_console(stderr=True).print(data_line(source.run.folder.manifest["data"]))
 
 
 class Progress(Watcher[SourceT, ResultT]):

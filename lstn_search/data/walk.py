@@ -13,7 +13,7 @@ from pathlib import Path, PurePath, PurePosixPath
 
 from PIL import Image
 
-from lstn_search.errors import DataError
+from lstn_search.errors import DataError, printable
 
 __all__ = ["Tree", "is_folder", "is_there", "nfc", "picture_formats", "shown"]
 
@@ -66,8 +66,8 @@ def is_there(path: Path) -> bool:
 
 
 def shown(name: str) -> str:
-    """A name for a message: what would move the cursor, or cannot be printed, is written out."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "replace").decode() for c in name)
+    """A name for a message: on one line, whatever is in it."""
+    return printable(name, keep="")
 
 
 def nfc(name: str) -> str:
