@@ -84,7 +84,7 @@ def search(*args: str, dataset: str = "glyphs", budget: str = "0.03") -> list[st
         (search("--engine", "rey"), "unknown engine 'rey'; did you mean 'ray'?"),
         (search("--ladder", "2,x"), "the ladder '2,x' is not a list of epochs"),
         (search("--ladder", "6,2"), "the ladder's epochs must rise, got 6,2"),
-        (search("--storage", "nonsense"), "--storage is not the URL of a database that SQLAlchemy knows"),
+        (search("--storage", "nonsense"), "storage 'nonsense' is not a database URL"),
         (search("--image-size", "0"), "image size must be a whole number of at least 1, got 0"),
         (search("--trial-size", "-3"), "trial size must be a whole number of at least 1, got -3"),
         (search("--trials", "0"), "trials must be at least 1, got 0"),
