@@ -9,20 +9,17 @@ set so that it hardly does. A line of JSON is appended a training; what the file
 its end it prints a table.
 """
 
-import argparse
-import os
 import statistics
-from pathlib import Path
 from typing import Any
 
 import torch
-from measured import Row, append_row, machine, of, paired, read_rows
+from measured import Row, append_row, machine, of, paired, read_rows, seeds_parser
 from torch import nn
 
 from lstn_search.data.cache import default_cache_dir
 from lstn_search.nets.localizer import Localizer
 from lstn_search.spec.arch import Arch
-from lstn_search.spec.choices import Choices
+from lstn_search.spec.choices import Choices, Value
 from lstn_search.spec.cost import cost
 from lstn_search.spec.space import load_space
 from lstn_search.spec.task import Task
@@ -35,20 +32,13 @@ PLAIN = {"kind": "plain", "kernel": 3, "stride": 1, "padded": True, "max_pool": 
 COORDINATES = "two channels of coordinates beside the image"
 
 
-def net(*units: Choices, width: int = 12, **others: Any) -> Arch:
-    """A 3x3 stem of stride 2 and these units at a look of 64, read by a soft-argmax.
-
-    `others` are choices by name, with `_` for the dot.
-    """
-    stem = {**PLAIN, "stride": 2, "width": width} | {
-        name.removeprefix("stem_"): value for name, value in others.items() if name.startswith("stem_")
-    }
-    choices: Choices = {"look": 64, "norm": "conv-bn-act", "units": len(units), "tail.width": 0}
-    choices |= {"head.pool_to": "soft-argmax", "head.hidden": 32}
-    choices |= {f"stem.{key}": value for key, value in stem.items()}
-    choices |= {f"unit{n}.{key}": value for n, unit in enumerate(units, start=1) for key, value in unit.items()}
-    choices |= {name.replace("_", ".", 1): value for name, value in others.items() if not name.startswith("stem_")}
-    return load_space("lstn").expand(choices)
+def net(*units: Choices, **choices: Value) -> Arch:
+    """A 3x3 stem of stride 2 and these units at a look of 64, read by a soft-argmax, but for `choices` by name."""
+    made: Choices = {"look": 64, "norm": "conv-bn-act", "units": len(units), "tail.width": 0}
+    made |= {"head.pool_to": "soft-argmax", "head.hidden": 32}
+    made |= {f"stem.{key}": value for key, value in {**PLAIN, "stride": 2, "width": 12}.items()}
+    made |= {f"unit{n}.{key}": value for n, unit in enumerate(units, start=1) for key, value in unit.items()}
+    return load_space("lstn").expand(made | choices)
 
 
 def variants() -> dict[str, Arch]:
@@ -67,16 +57,16 @@ def variants() -> dict[str, Arch]:
         "bottleneck units (as in L-STN), 5 of them": net(down, *[bottleneck] * 5),
         "no batch norm": net(*body, norm="none"),
         "batch norm behind the ReLU": net(*body, norm="conv-act-bn"),
-        "flatten": net(*body, head_pool_to="flatten"),
-        "pooled to 4x4": net(*body, head_pool_to=4),
-        "pooled to 2x2": net(*body, head_pool_to=2),
-        "pooled to 1x1": net(*body, head_pool_to=1),
-        "no hidden layer": net(*body, head_hidden=0),
-        "tail of 10": net(*body, tail_width=10),
-        "look 48, wider": net({**down, "encoder": 32}, residual, residual, residual, width=16, look=48),
-        "look 32, wider": net(wide_down, residual, residual, residual, width=24, look=32),
+        "flatten": net(*body, **{"head.pool_to": "flatten"}),
+        "pooled to 4x4": net(*body, **{"head.pool_to": 4}),
+        "pooled to 2x2": net(*body, **{"head.pool_to": 2}),
+        "pooled to 1x1": net(*body, **{"head.pool_to": 1}),
+        "no hidden layer": net(*body, **{"head.hidden": 0}),
+        "tail of 10": net(*body, **{"tail.width": 10}),
+        "look 48, wider": net({**down, "encoder": 32}, residual, residual, residual, look=48, **{"stem.width": 16}),
+        "look 32, wider": net(wide_down, residual, residual, residual, look=32, **{"stem.width": 24}),
         "strides by max-pool, a unit less": net({**down, "stride": 1, "max_pool": 2}, residual, residual),
-        "kernel 7 in the stem, a unit less": net(*body[:-1], stem_kernel=7),
+        "kernel 7 in the stem, a unit less": net(*body[:-1], **{"stem.kernel": 7}),
         "one stride more, twice as wide": net(down, wide_down, residual, residual),
         COORDINATES: net(*body),
     }
@@ -123,13 +113,8 @@ def table(rows: list[Row]) -> str:
 
 def main() -> None:
     """Recover what is missing, seed by seed, then print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dataset", default="caltech101")
-    parser.add_argument("--data-dir", default=os.environ.get("LSTN_DATA_DIR"))
-    parser.add_argument("--backbone", default="test_resnet")
+    parser = seeds_parser(__doc__, out="ablation.jsonl", seeds=2)
     parser.add_argument("--steps", type=int, default=1000)
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=Path("ablation.jsonl"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     posed = {"poses": "known", "view": "none"} if options.dataset == "clutter" else {"data_dir": options.data_dir}

@@ -1,5 +1,6 @@
-"""What the benchmarks over several seeds share: a JSON line a measurement, and paired differences."""
+"""What the benchmarks over several seeds share: a JSON line a measurement, paired differences, and the options."""
 
+import argparse
 import json
 import os
 import platform
@@ -12,6 +13,17 @@ import torch
 from scipy import stats
 
 Row = dict[str, Any]
+
+
+def seeds_parser(description: str, *, out: str, seeds: int) -> argparse.ArgumentParser:
+    """The options that all of them have; `description` is a module's docstring."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--dataset", default="caltech101")
+    parser.add_argument("--data-dir", default=os.environ.get("LSTN_DATA_DIR"))
+    parser.add_argument("--backbone", default="test_resnet")
+    parser.add_argument("--seeds", type=int, default=seeds)
+    parser.add_argument("--out", type=Path, default=Path(out))
+    return parser
 
 
 def read_rows(file: Path, settings: Mapping[str, Any]) -> list[Row]:

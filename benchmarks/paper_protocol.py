@@ -8,14 +8,11 @@ once. All networks of a seed share the start of the classifier and the order of 
 A line of JSON is appended a training; what the file already holds is not trained again. At its end it prints a table.
 """
 
-import argparse
-import os
 import statistics
-from pathlib import Path
 from typing import Any
 
 import torch
-from measured import Row, append_row, machine, of, paired, read_rows
+from measured import Row, append_row, machine, of, paired, read_rows, seeds_parser
 
 from lstn_search.data.cache import default_cache_dir
 from lstn_search.spec.arch import Arch
@@ -83,14 +80,9 @@ def table(rows: list[Row]) -> str:
 
 def main() -> None:
     """Train what is missing, seed by seed, then print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dataset", default="caltech101")
-    parser.add_argument("--data-dir", default=os.environ.get("LSTN_DATA_DIR"))
-    parser.add_argument("--backbone", default="test_resnet")
+    parser = seeds_parser(__doc__, out="paper.jsonl", seeds=3)
     parser.add_argument("--size", type=int, default=64, help="side of the images in px")
     parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("paper.jsonl"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     seeds = load_space("lstn").seeds

@@ -7,15 +7,12 @@ steps) under the affine view: the corner error, and the accuracy in front of the
 appended a training; what the file already holds is not trained again. At its end it prints a table.
 """
 
-import argparse
 import dataclasses
-import os
 import statistics
-from pathlib import Path
 from typing import Any
 
 import torch
-from measured import Row, append_row, machine, of, paired, read_rows
+from measured import Row, append_row, machine, of, paired, read_rows, seeds_parser
 
 from lstn_search.data.cache import default_cache_dir
 from lstn_search.spec.arch import Arch
@@ -58,13 +55,8 @@ def table(rows: list[Row]) -> str:
 
 def main() -> None:
     """Recover what is missing, seed by seed, then print the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--dataset", default="caltech101")
-    parser.add_argument("--data-dir", default=os.environ.get("LSTN_DATA_DIR"))
-    parser.add_argument("--backbone", default="test_resnet")
+    parser = seeds_parser(__doc__, out="pooling.jsonl", seeds=3)
     parser.add_argument("--steps", type=int, default=500)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--out", type=Path, default=Path("pooling.jsonl"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows: list[Row] = []
