@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
 # One thread a process, here and in the commands that tests start: two tests' worth of threads on two cores only wait
 # for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-
-USUAL_SECONDS = 0.05
-"""Of CPU time, for the loop of `second`."""
 
 # A suite that runs in the background ignores these two, and so would the commands that tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -50,14 +46,6 @@ def sigint() -> Iterator[None]:
     yield
     signal.signal(signal.SIGINT, before)
     sys.unraisablehook = hook
-
-
-@pytest.fixture
-def second() -> float:
-    """CPU seconds that this machine, as slow or busy as it is, needs for what takes a usual one a second at most."""
-    start = time.process_time()
-    assert sum(number % 7 for number in range(1_000_000)) > 0
-    return max(1.0, (time.process_time() - start) / USUAL_SECONDS)
 
 
 @pytest.fixture(scope="session")

@@ -3,7 +3,6 @@
 import errno
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -190,19 +189,16 @@ def test_a_budget_is_a_positive_number(refusal: Refusal, budget: str) -> None:
     assert "the budget must be a positive number of GFLOPs, got" in refusal(*search(budget=budget))
 
 
-def test_a_budget_nothing_meets_is_said_within_2_seconds_and_without_torch(tmp_path: Path, second: float) -> None:
+def test_a_budget_nothing_meets_is_said_without_torch(tmp_path: Path) -> None:
     code = (
         "import sys; from lstn_search.cli import main\n"
         "try:\n    main()\n"
         "finally:\n    assert 'torch' not in sys.modules"
     )
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [sys.executable, "-c", code, *search(budget="0.00001"), "--out", str(tmp_path / "run")],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)  # on a busy machine it may wait for a core
-    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 2 * second
     assert done.returncode == 2
     assert "the cheapest needs 0.000145: raise --budget-gflops" in done.stderr
     assert len(done.stderr.splitlines()) == 1

@@ -3,7 +3,6 @@
 import json
 import math
 import random
-import time
 from typing import Any
 
 import pytest
@@ -77,12 +76,10 @@ def test_violation_is_cost_less_budget(space: Space) -> None:
 
 @pytest.mark.parametrize("scope", ["localizer", "stn"])
 @pytest.mark.parametrize(("image_size", "trial_size"), [(224, 64), (64, 24), (32, 32), (1024, 64)])
-def test_the_cheapest_cost_that_is_named_works(scope: str, image_size: int, trial_size: int, second: float) -> None:
+def test_the_cheapest_cost_that_is_named_works(scope: str, image_size: int, trial_size: int) -> None:
     task = Task(dataset="glyphs", image_size=image_size, trial_size=trial_size)
-    start = time.process_time()
     with pytest.raises(BudgetError, match="raise --budget-gflops") as error:
         check_budget(make_settings(LSTN, task, budget_gflops=1e-9, budget_scope=scope), LSTN)
-    assert time.process_time() - start < 2 * second
     named = float(str(error.value).split("the cheapest needs ")[1].split(":")[0])
     check_budget(make_settings(LSTN, task, budget_gflops=named, budget_scope=scope), LSTN)
     with pytest.raises(BudgetError):
