@@ -10,17 +10,24 @@ and on every machine that has the same Pillow and FreeType, as in `glyphs`.
 import dataclasses
 import functools
 import math
-from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, features
-from PIL import __version__ as pillow_version
+from PIL import Image, ImageDraw, ImageFont
 
 from lstn_search.data.decoding import Row
-from lstn_search.data.glyphs import CHARACTERS, LUMA, Colour, colours, photograph, rgb, scribble, supersampled
+from lstn_search.data.glyphs import (
+    CHARACTERS,
+    LUMA,
+    Colour,
+    colours,
+    drawn_listing,
+    photograph,
+    rgb,
+    scribble,
+    supersampled,
+)
 from lstn_search.data.listing import Listing
 from lstn_search.data.poses import Annotation, Pose
-from lstn_search.data.splits import split_by_size
 
 __all__ = ["SIZES", "draw", "place_of", "read", "silhouette"]
 
@@ -54,19 +61,8 @@ class Place:
 
 def read(*, split_seed: int) -> Listing:
     """List the images; their pixels do not depend on the seed, only their split does."""
-    total = sum(SIZES)
-    labels = tuple(number % len(CHARACTERS) for number in range(total))
-    keys = tuple(f"{CHARACTERS[label]}/{number:04d}" for number, label in enumerate(labels))
-    recipe = f"clutter {_RECIPE}, Pillow {pillow_version}, FreeType {features.version('freetype2')}"
-    return Listing(
-        class_names=tuple(CHARACTERS),
-        keys=keys,
-        labels=labels,
-        content=(recipe,) * total,
-        split=split_by_size(keys, labels, sizes=SIZES, seed=split_seed),
-        decode=lambda image_size: _draw_all(labels, image_size),
-        known_poses=lambda: _known_poses(keys),
-    )
+    listing = drawn_listing(f"clutter {_RECIPE}", draw, sizes=SIZES, split_seed=split_seed)
+    return dataclasses.replace(listing, known_poses=lambda: _known_poses(listing.keys))
 
 
 def place_of(number: int) -> Place:
@@ -99,11 +95,6 @@ def silhouette(character: str, place: Place, side: int, weight: int = 2) -> Imag
     """The glyph alone, white on black, in an image of `side` pixels."""
     stencil = _stencil(character, _level(place.side * side), weight)
     return _put(stencil, side, place.x * side, place.y * side, stencil.width / (place.side * side), place.degrees)
-
-
-def _draw_all(labels: tuple[int, ...], image_size: int) -> Iterator[Row]:
-    for number, label in enumerate(labels):
-        yield draw(CHARACTERS[label], number=number, image_size=image_size)
 
 
 def _known_poses(keys: tuple[str, ...]) -> list[Annotation]:

@@ -6,7 +6,7 @@ affine view that makes the task hard. The same image number gives the same pictu
 that has the same Pillow and FreeType (RandomState's streams are frozen by numpy).
 """
 
-from collections.abc import Iterator
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,10 @@ __all__ = [
     "LUMA",
     "SIZES",
     "Colour",
+    "Draw",
     "colours",
     "draw",
+    "drawn_listing",
     "photograph",
     "read",
     "rgb",
@@ -44,19 +46,32 @@ _RECIPE = 1
 """Raise it when `draw` changes."""
 
 
+class Draw(Protocol):
+    """Draws picture `number` of a character: uint8, image_size x image_size x 3."""
+
+    def __call__(self, character: str, *, number: int, image_size: int) -> Row:
+        """See above."""
+
+
 def read(*, split_seed: int) -> Listing:
     """List the glyphs; their pixels do not depend on the seed, only their split does."""
-    total = sum(SIZES)
+    return drawn_listing(f"glyphs {_RECIPE}", draw, sizes=SIZES, split_seed=split_seed)
+
+
+def drawn_listing(recipe: str, picture: Draw, *, sizes: tuple[int, int, int], split_seed: int) -> Listing:
+    """The characters in turn, drawn by `picture`; `recipe` changes when what it draws does."""
+    total = sum(sizes)
     labels = tuple(number % len(CHARACTERS) for number in range(total))
     keys = tuple(f"{CHARACTERS[label]}/{number:04d}" for number, label in enumerate(labels))
-    recipe = f"glyphs {_RECIPE}, Pillow {pillow_version}, FreeType {features.version('freetype2')}"
     return Listing(
         class_names=tuple(CHARACTERS),
         keys=keys,
         labels=labels,
-        content=(recipe,) * total,
-        split=split_by_size(keys, labels, sizes=SIZES, seed=split_seed),
-        decode=lambda image_size: _draw_all(labels, image_size),
+        content=(f"{recipe}, Pillow {pillow_version}, FreeType {features.version('freetype2')}",) * total,
+        split=split_by_size(keys, labels, sizes=sizes, seed=split_seed),
+        decode=lambda image_size: (
+            picture(CHARACTERS[label], number=number, image_size=image_size) for number, label in enumerate(labels)
+        ),
     )
 
 
@@ -96,11 +111,6 @@ def photograph(canvas: Image.Image, rng: np.random.RandomState, image_size: int)
     pixels = np.asarray(canvas.reduce(canvas.width // image_size) if canvas.width > image_size else canvas)
     lit: npt.NDArray[np.float32] = pixels + light[:, :, None] + noise
     return lit.clip(0, 255).astype(np.uint8)
-
-
-def _draw_all(labels: tuple[int, ...], image_size: int) -> Iterator[Row]:
-    for number, label in enumerate(labels):
-        yield draw(CHARACTERS[label], number=number, image_size=image_size)
 
 
 def colours(rng: np.random.RandomState, contrast: float = 35) -> tuple[Colour, Colour]:

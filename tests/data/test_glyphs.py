@@ -1,13 +1,9 @@
 """The built-in dataset: balanced, deterministic, readable."""
 
-import hashlib
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from lstn_search.data import load_dataset
 from lstn_search.data.glyphs import CHARACTERS, SIZES, draw
@@ -23,27 +19,6 @@ def test_it_loads_without_any_download(cache_dir: Path) -> None:
     )
     per_class = Counter(dataset.labels_N[dataset.train_I].tolist())
     assert max(per_class.values()) - min(per_class.values()) <= 2
-
-
-def test_a_picture_is_the_same_in_every_process() -> None:
-    code = "import hashlib; from lstn_search.data.glyphs import draw\n"
-    code += (
-        "print(hashlib.sha256(b''.join(draw('R', number=n, image_size=48).tobytes() for n in range(20))).hexdigest())"
-    )
-    there = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
-    here = b"".join(draw("R", number=number, image_size=48).tobytes() for number in range(20))
-    assert hashlib.sha256(here).hexdigest() == there
-
-
-@pytest.mark.parametrize("image_size", [16, 64, 224])
-def test_sizes_differ_only_in_resolution_and_noise(image_size: int) -> None:
-    picture = draw("K", number=5, image_size=image_size)
-    assert picture.shape == (image_size, image_size, 3) and picture.dtype == np.uint8
-    coarse = [
-        image.reshape(8, len(image) // 8, 8, len(image) // 8, 3).mean(axis=(1, 3))
-        for image in (picture, draw("K", number=5, image_size=128))
-    ]
-    assert np.abs(coarse[0] - coarse[1]).mean() < 15
 
 
 def test_characters_are_told_apart_by_their_ink_alone() -> None:
