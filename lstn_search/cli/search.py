@@ -43,7 +43,7 @@ def search_command(
         str | None,
         typer.Option(
             help="The rungs: percents of recover, then joint epochs in all.",
-            show_default="the space's, 25%,2,6,18",
+            show_default="the space's, 25%,1,3,9",
             rich_help_panel=LENGTH,
         ),
     ] = None,

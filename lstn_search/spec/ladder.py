@@ -28,7 +28,7 @@ MAX_RUNGS = 100
 class Ladder:
     """The declared rungs."""
 
-    epochs: tuple[int, ...] = (2, 6, 18)
+    epochs: tuple[int, ...] = (1, 3, 9)
     """Joint epochs in all at the end of the rungs that follow recover: strictly rising."""
     eta: int = 3
     """One in eta of a rung's architectures climbs; 1: all that are alive and within the budget."""
@@ -40,7 +40,7 @@ class Ladder:
         _check_rising("percent of recover", self.recover, self)
         if self.recover and self.recover[-1] >= 100:
             raise SettingError(
-                f"the ladder recovers to below 100 % and then to all of it, got {self.text}; try 25%,2,6"
+                f"the ladder recovers to below 100 % and then to all of it, got {self.text}; try 25%,1,3"
             )
         if isinstance(self.eta, bool) or not isinstance(self.eta, int) or not 1 <= self.eta <= MAX_EPOCHS:
             bound = f" and up to {MAX_EPOCHS}" * (isinstance(self.eta, int) and self.eta > 1)
@@ -76,7 +76,7 @@ class Ladder:
 
     @classmethod
     def parse(cls, text: str, eta: int = 3) -> "Ladder":
-        """A ladder from `25%,2,6,18`: percent of recover first, where it is not one rung, then epochs."""
+        """A ladder from `25%,1,3,9`: percent of recover first, where it is not one rung, then epochs."""
         parts = [part.strip() for part in text.split(",")]
         try:
             recover = tuple(int(part.removesuffix("%")) for part in parts if part.endswith("%"))
@@ -84,7 +84,7 @@ class Ladder:
         except ValueError:
             raise SettingError(
                 f"the ladder {short(text)} is not a list of epochs, perhaps after percents of recover; "
-                "write for example 25%,2,6,18"
+                "write for example 25%,1,3,9"
             ) from None
         return cls(epochs=epochs, eta=eta, recover=recover)
 
@@ -102,7 +102,7 @@ class Ladder:
         for name, numbers in lists.items():
             if not isinstance(numbers, list | tuple):
                 raise SettingError(
-                    f"the ladder's {name} must be a list of numbers, got {short(numbers)}; try [2, 6, 18]"
+                    f"the ladder's {name} must be a list of numbers, got {short(numbers)}; try [1, 3, 9]"
                 )
         return cls(**{**table, **{name: tuple(numbers) for name, numbers in lists.items()}})
 
@@ -110,12 +110,12 @@ class Ladder:
 def _check_rising(what: str, numbers: tuple[int, ...], ladder: Ladder) -> None:
     if any(isinstance(e, bool) or not isinstance(e, int) or not 1 <= e <= MAX_EPOCHS for e in numbers):
         bound = f" (up to {MAX_EPOCHS})" * any(isinstance(e, int) and e > MAX_EPOCHS for e in numbers)
-        raise SettingError(f"the ladder must be whole numbers of {what}{bound}, got {short(numbers)}; try 25%,2,6,18")
+        raise SettingError(f"the ladder must be whole numbers of {what}{bound}, got {short(numbers)}; try 25%,1,3,9")
     if len(numbers) > MAX_RUNGS:
         raise SettingError(f"the ladder must have at most {MAX_RUNGS} rungs of {what}, got {len(numbers)}")
     if any(later <= earlier for earlier, later in itertools.pairwise(numbers)):
-        raise SettingError(f"the ladder's {what} must rise, got {ladder.text}; try 25%,2,6,18")
+        raise SettingError(f"the ladder's {what} must rise, got {ladder.text}; try 25%,1,3,9")
 
 
-DEFAULT_LADDER = Ladder(recover=(25,), epochs=(2, 6, 18))
+DEFAULT_LADDER = Ladder(recover=(25,), epochs=(1, 3, 9))
 """Of a search, unless its space or its user says otherwise; docs/trial.md says why."""

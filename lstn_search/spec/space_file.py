@@ -109,7 +109,7 @@ def _ladder(data: Any, where: str) -> Ladder | None:
     given = {"recover": list(DEFAULT_LADDER.recover), "epochs": list(DEFAULT_LADDER.epochs), **table}
     if not isinstance(given["epochs"], list) or not given["epochs"]:
         raise SpaceError(
-            f"{where}: ladder.epochs must be a list of epochs, got {short(given['epochs'])}; write epochs = [2, 6, 18]"
+            f"{where}: ladder.epochs must be a list of epochs, got {short(given['epochs'])}; write epochs = [1, 3, 9]"
         )
     if not isinstance(given["recover"], list):
         raise SpaceError(

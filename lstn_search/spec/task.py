@@ -24,7 +24,7 @@ DEFAULT_BACKBONE = "test_resnet"
 
 DEFAULT_TRIAL_SIZE = 64
 
-RECIPE_VERSION = 2
+RECIPE_VERSION = 3
 """Of how trials are trained: what another recipe made is not found again, and not gone on with."""
 
 # Why a kind does not depend on a setting.
@@ -143,7 +143,7 @@ class Task:
         ignored_by=ALONE,
     )
     recover_lr: float = setting(
-        2e-3,
+        4e-3,
         help="Of the recover stage: constant, after a short warm-up.",
         panel=TRAINING,
         is_option=False,
@@ -193,17 +193,18 @@ class Task:
         elsewhere={"paper": 20},
     )
     lr: float = setting(
-        1e-3,
+        4e-3,
         help="Of the joint stage: constant, after a short warm-up in the recover protocol.",
         panel=TRAINING,
         is_option=False,
         above=0,
         limit=1e38,
+        elsewhere={"paper": 1e-3},
         ignored_by=ALONE,
     )
     localizer_lr_scale: float = setting(
-        0.3,
-        help="The localizer's rate as a multiple of the classifier's; at 1 or more localizers die (docs/trial.md).",
+        0.1,
+        help="The localizer's rate as a multiple of the classifier's; at 1 it forgets where to look (docs/trial.md).",
         panel=TRAINING,
         is_option=False,
         above=0,

@@ -18,6 +18,7 @@ from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifi
 from lstn_search.spec.seeding import seed_of
 from lstn_search.training.averaging import MovingAverage, warmup
 from lstn_search.training.health import Health, examine
+from lstn_search.training.optimizer import Optimizer
 from lstn_search.training.recovery import Diverged
 from lstn_search.training.workbench import Batch, Scores, Workbench
 
@@ -69,16 +70,19 @@ class JointTraining:
         undo: bool = False,
         average: bool = True,
     ) -> None:
-        """`undo` shows the model what the oracle sees; `stage` names a random stream."""
+        """`undo` shows the model what the oracle sees; `stage` names a random stream.
+
+        Without `average` no moving average is kept, the rate is constant from the start and all weights are Adam's, as
+        in the paper.
+        """
         self.bench, self.stage, self.view, self.undo = bench, stage, view, undo
         transformer = None if localizer is None else SpatialTransformer(localizer)
         self.model = TransformedClassifier(transformer, backbone)
         task = bench.task
-        groups: list[dict[str, Any]] = [{"params": list(backbone.parameters()), "lr": task.lr}]
+        rates = {backbone: task.lr}
         if localizer is not None:
-            groups.append({"params": list(localizer.parameters()), "lr": task.lr * task.localizer_lr_scale})
-        self.base_lrs = [group["lr"] for group in groups]
-        self.optimizer = torch.optim.Adam(groups, betas=(0.9, 0.999), fused=True)
+            rates[localizer] = task.lr * task.localizer_lr_scale
+        self.optimizer = Optimizer(rates, muon=average)
         self._average = MovingAverage(self.model) if average else None
         self.epochs: list[Epoch] = []
         self.num_steps = 0
@@ -122,15 +126,10 @@ class JointTraining:
 
     def _step(self, batch: Batch) -> tuple[torch.Tensor, torch.Tensor | None]:
         x_BCHW, labels_B = self.bench.undo(batch) if self.undo else batch.x_BCHW, batch.labels_B
-        scale = 1.0 if self._average is None else warmup(self.num_steps)
-        for group, lr in zip(self.optimizer.param_groups, self.base_lrs, strict=True):
-            group["lr"] = lr * scale
         with self.bench.autocast():
             logits_BK, theta_B23 = self.model(x_BCHW)
         loss = F.cross_entropy(logits_BK.float(), labels_B)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        self.optimizer.step()
+        self.optimizer.step(loss, share=1.0 if self._average is None else warmup(self.num_steps))
         self.num_steps += 1
         if self._average is not None:
             self._average.update(self.num_steps)

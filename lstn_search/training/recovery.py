@@ -21,6 +21,7 @@ from lstn_search.nets.warps import corner_error_px
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.seeding import seed_of
 from lstn_search.training.averaging import MovingAverage, warmup
+from lstn_search.training.optimizer import Optimizer
 from lstn_search.training.workbench import Batch, Workbench
 
 __all__ = ["MILESTONES", "Diverged", "OnMilestone", "RecoverTraining", "Recovery", "alignment", "build_localizer"]
@@ -60,15 +61,15 @@ def build_localizer(bench: Workbench, arch: Arch) -> Localizer:
 class RecoverTraining:
     """A training that runs to a number of steps and can stop, be measured and go on after any.
 
-    Adam at a constant rate, after a warm-up, on the error of theta against what a perfect localizer says: the inverse
-    of the drawn warp, composed with the pose where the object was not upright to begin with. Where the localizer's
-    family cannot express that, it learns the nearest warp that the family has. The error is the task's `recover_loss`:
-    mean square, or mean distance of the corners in units of half the side. `view`: what is drawn, if not the bench's.
+    At a constant rate, after a warm-up, on the error of theta against what a perfect localizer says: the inverse of the
+    drawn warp, composed with the pose where the object was not upright to begin with. Where the localizer's family
+    cannot express that, it learns the nearest warp that the family has. The error is the task's `recover_loss`: mean
+    square, or mean distance of the corners in units of half the side. `view`: what is drawn, if not the bench's.
     """
 
     def __init__(self, bench: Workbench, localizer: Localizer, *, view: View | None = None) -> None:
         self.bench, self.localizer, self.view = bench, localizer, view or bench.recover_view
-        self.optimizer = torch.optim.Adam(localizer.parameters(), lr=bench.task.recover_lr, fused=True)
+        self.optimizer = Optimizer({localizer: bench.task.recover_lr})
         self.num_steps, self.seconds = 0, 0.0
         self._average = MovingAverage(localizer)
         self._batches: Iterator[Batch] | None = None
@@ -90,14 +91,10 @@ class RecoverTraining:
             self._batches = self._batches_after(self.num_steps)
         while self.num_steps < steps:
             batch = next(self._batches)
-            for group in self.optimizer.param_groups:
-                group["lr"] = task.recover_lr * warmup(self.num_steps)
             with self.bench.autocast():
                 theta_B23 = self.localizer(batch.x_BCHW)
             loss = _loss(task.recover_loss, theta_B23.float(), batch.target_B23)
-            self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            self.optimizer.step()
+            self.optimizer.step(loss, share=warmup(self.num_steps))
             self.num_steps += 1
             self._average.update(self.num_steps)
             if on_milestone is not None and self.num_steps in milestones:

@@ -42,11 +42,12 @@ class Diary:
     rates: list[list[float]] = dataclasses.field(default_factory=list)
 
     def keep(self, training: JointTraining) -> "Diary":
-        def write(optimizer: torch.optim.Optimizer, *_: Any) -> None:
+        def write(adam: torch.optim.Optimizer, *_: Any) -> None:  # Muon's step comes before Adam's
             self.states.append(state_of(training.model))
-            self.rates.append([group["lr"] for group in optimizer.param_groups])
+            self.rates.append([group["lr"] for group in adam.param_groups])
+            assert self.rates[-1] == [group["lr"] for group in training.optimizer.muon.param_groups]
 
-        training.optimizer.register_step_post_hook(write)
+        training.optimizer.adam.register_step_post_hook(write)
         return self
 
 
@@ -69,12 +70,13 @@ def test_the_rate_is_constant_after_a_warm_up_and_lower_for_the_localizer(
     assert len(diary.rates) == 2 * bench.batches_per_epoch > 12
 
 
-def test_the_optimizer_is_adam_on_every_weight_once(start: Start) -> None:
-    training = start()
-    assert isinstance(training.optimizer, torch.optim.Adam)
-    groups = training.optimizer.param_groups
-    assert all(group["betas"] == (0.9, 0.999) and group["weight_decay"] == 0 for group in groups)
-    trained = [weight for group in groups for weight in group["params"]]
+@pytest.mark.parametrize("average", [True, False])
+def test_every_weight_is_trained_once(start: Start, average: bool) -> None:
+    training = start(average=average)
+    adam, muon = training.optimizer.adam.param_groups, training.optimizer.muon.param_groups
+    assert all(group["betas"] == (0.9, 0.999) and group["weight_decay"] == 0 for group in adam)
+    trained = [weight for group in (*adam, *muon) for weight in group["params"]]
+    assert any(group["params"] for group in muon) == average
     assert {id(weight) for weight in trained} == {id(weight) for weight in training.model.parameters()}
     assert len(trained) == len(list(training.model.parameters()))
 
@@ -238,7 +240,7 @@ def test_a_weight_that_is_not_finite_ends_the_training(start: Start) -> None:
         if training.num_steps == training.bench.batches_per_epoch - 1:
             next(training.model.backbone.parameters()).data.fill_(math.nan)
 
-    training.optimizer.register_step_post_hook(spoil)
+    training.optimizer.adam.register_step_post_hook(spoil)
     with pytest.raises(Diverged, match="the weights are not finite after joint epoch 1"):
         training.run_epoch()
 

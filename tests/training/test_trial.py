@@ -305,7 +305,7 @@ def test_a_control_that_diverges_is_one_line(make: Make, warm: Warm, tmp_path: P
 
 @pytest.fixture
 def paper(small_dataset: Path, small_cache: Path) -> Workbench:
-    settings = {"view": "none", "localizer_lr_scale": 1.0, "epochs": 1, "max_epochs": 3, "batch_size": 20}
+    settings = {"view": "none", "lr": 1e-3, "localizer_lr_scale": 1.0, "epochs": 1, "max_epochs": 3, "batch_size": 20}
     return Workbench(small_task(small_dataset, protocol="paper", **settings), cache_dir=small_cache, progress=False)
 
 
@@ -321,15 +321,17 @@ def test_the_paper_trains_from_scratch_at_a_constant_rate_without_averaging(
             trainings.append(self)
             start = state_of(self.model.backbone)
             assert all(torch.equal(start[name], tensor) for name, tensor in state_of(paper.build_backbone()).items())
-            self.optimizer.register_step_post_hook(lambda adam, *_: rates.update(g["lr"] for g in adam.param_groups))
+            self.optimizer.adam.register_step_post_hook(
+                lambda adam, *_: rates.update(g["lr"] for g in adam.param_groups)
+            )
         return plain(self, **options)
 
     monkeypatch.setattr(JointTraining, "run_epoch", run_epoch)
     result, _ = run_trial(paper, ARCH, None)
     (training,) = trainings
     assert training.evaluated is training.model
-    assert isinstance(training.optimizer, torch.optim.Adam)
-    assert all(group["betas"] == (0.9, 0.999) for group in training.optimizer.param_groups)
+    assert not any(group["params"] for group in training.optimizer.muon.param_groups)
+    assert all(group["betas"] == (0.9, 0.999) for group in training.optimizer.adam.param_groups)
     assert rates == {1e-3}
     assert training.num_steps == result.epochs * 360 // 20  # type: ignore[operator]
     assert (result.recover_steps, result.alignment_mse, result.frozen_top1) == (None, None, None)
