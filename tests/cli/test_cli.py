@@ -394,7 +394,7 @@ def test_ctrl_c_in_a_destructor_comes_again() -> None:
         "late = Late()\n"
         "try:\n"
         "    del late\n"
-        "    time.sleep(1200)\n"  # longer than any test may take
+        "    time.sleep(3600)\n"  # longer than any test may take
         "except KeyboardInterrupt:\n"
         "    print('interrupted')\n"
     )
