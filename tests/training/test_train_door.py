@@ -138,6 +138,7 @@ def test_a_rung_there_is_not_is_one_line(rung: int, task: Task) -> None:
 # -- evaluate ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("unproved")
 def test_evaluate_reports_what_the_room_inside_reports(
     bench: Workbench, warm: Warm, small_cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
