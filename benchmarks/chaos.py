@@ -38,7 +38,6 @@ MAX_KILLS = 6
 """In one campaign: it should come to an end, too."""
 ORPHAN_SECONDS = 3.0
 TRIALS = 12
-SEED_POINTS = tuple(load_space("lstn").seeds)
 MARK = "LSTN_CHAOS_MARK"
 """An environment variable by which a driver and everything it started can be found."""
 RUNG_LINE = re.compile(r"^ *\d+:\d\d  (\S+) +[\d.]+ +[\d,]+ +\d", re.MULTILINE)
@@ -133,7 +132,13 @@ class Scene:
     folder: Path
     workers: int = 2
     trials: int = TRIALS
+    space: str = "lstn"
     program: Path = ROOT / "cli.py"
+
+    @property
+    def seeds(self) -> tuple[str, ...]:
+        """The names of its seed points."""
+        return tuple(load_space(self.space).seeds)
 
     def command(self, out: Path) -> list[str]:
         """The search, which begins or goes on."""
@@ -141,16 +146,8 @@ class Scene:
             *(sys.executable, str(self.program), "search", "--dataset", f"folder:{self.folder / 'images'}"),
             *("--image-size", "48", "--trial-size", "24", "--budget-gflops", "0.0012", "--backbone", "test_byobnet"),
             *("--recover-steps", "60", "--warm-epochs", "20", "--batch-size", "32", "--ladder", "1,2"),
-            *(
-                "--trials",
-                str(self.trials),
-                "--workers",
-                str(self.workers),
-                "--retries",
-                str(MAX_KILLS),
-                "--device",
-                "cpu",
-            ),
+            *("--space", self.space, "--trials", str(self.trials), "--workers", str(self.workers)),
+            *("--retries", str(MAX_KILLS), "--device", "cpu"),
             *("--cache-dir", str(self.folder / "cache"), "--out", str(out), "--resume"),
         ]
 
@@ -231,7 +228,7 @@ def inspect(out: Path, before: Results, printed: Counter[str], tally: Tally) -> 
     return now
 
 
-def inspect_finished(out: Path, results: Results, trials: int, tally: Tally) -> None:
+def inspect_finished(scene: Scene, out: Path, results: Results, tally: Tally) -> None:
     """Look at a search that says it is done."""
     try:
         json.loads((out / "manifest.json").read_text())
@@ -248,7 +245,7 @@ def inspect_finished(out: Path, results: Results, trials: int, tally: Tally) -> 
     seeds = {row["name"] for row in rows if row["seed_point"] == "True"}
     if len(set(digests.values())) < len(digests):
         tally.twice.append(f"{out.name}: a network was trained twice")
-    if seeds != set(SEED_POINTS) or len(digests) != trials + len(seeds):
+    if seeds != set(scene.seeds) or len(digests) != scene.trials + len(seeds):
         tally.broken.append(f"{out.name}: {len(digests)} architectures, among them the seed points {sorted(seeds)}")
     if left_over := [file.name for file in (out / "checkpoints").glob(".*")]:
         tally.broken.append(f"{out.name}: left over: {left_over}")
@@ -284,7 +281,7 @@ def campaign(scene: Scene, out: Path, rng: random.Random, max_kills: int, second
     if victim.process.returncode:
         tally.refusals.append(f"{out.name}: exit code {victim.process.returncode}: {victim.output[-2000:]}")
     else:
-        inspect_finished(out, results, scene.trials, tally)
+        inspect_finished(scene, out, results, tally)
 
 
 def undisturbed_seconds(scene: Scene, tally: Tally) -> float:

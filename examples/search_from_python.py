@@ -32,7 +32,7 @@ space = dataclasses.replace(space, seeds={name: space.seeds[name] for name in ("
 images, boxes = draw_folder(Path("runs/example-images"))
 task = ls.Task(dataset=f"folder:{images}", poses=str(boxes), view="none", image_size=64, trial_size=32,
                batch_size=32, recover_steps=600, warm_epochs=8)  # fmt: skip
-ladder = ls.Ladder(epochs=(1, 2))
+ladder = ls.Ladder(epochs=(1, 3))
 
 # The budget is at task.image_size. resume=True goes on with the folder when the script is run again.
 run = ls.search(space, task, budget_gflops=0.002, trials=1, ladder=ladder, out=OUT, resume=True)

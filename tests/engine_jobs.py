@@ -18,7 +18,7 @@ from lstn_search.spec.task import Task
 
 Say = Callable[[str], None]
 
-LONG = 1200
+LONG = 3600
 """Seconds: more than a test may take, so what is gone earlier was ended."""
 
 

@@ -14,8 +14,14 @@ import lstn_search as ls
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 
 
-def test_it_runs_and_leaves_what_it_says(tmp_path: Path) -> None:
-    environment = os.environ | {"LSTN_CACHE_DIR": str(tmp_path / "cache")}
+@pytest.fixture(scope="module")
+def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both draw the same images and train the same classifier on them."""
+    return tmp_path_factory.mktemp("cache")
+
+
+def test_it_runs_and_leaves_what_it_says(tmp_path: Path, shared_cache: Path) -> None:
+    environment = os.environ | {"LSTN_CACHE_DIR": str(shared_cache)}
     ran = subprocess.run(
         [sys.executable, str(EXAMPLES / "search_from_python.py")],
         cwd=tmp_path, env=environment, capture_output=True, text=True,
@@ -28,9 +34,10 @@ def test_it_runs_and_leaves_what_it_says(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("unproved")
 def test_own_images_are_searched_on(
-    tmp_path: Path, cache_dir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, shared_cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ls.EngineOptions, "start", lambda options, *what: InlineEngine.make(cache_dir)(*what))
+    monkeypatch.setattr(ls.EngineOptions, "start", lambda options, *what: InlineEngine.make(shared_cache)(*what))
+    monkeypatch.setenv("LSTN_CACHE_DIR", str(shared_cache))
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["own_images.py"])
     runpy.run_path(str(EXAMPLES / "own_images.py"), run_name="__main__")

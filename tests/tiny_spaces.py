@@ -82,11 +82,29 @@ def every_choice(space: Space) -> Iterator[Choices]:
 SPACES = {
     "tiny": tiny(),
     "plain units": tiny(
-        unit_kind=["plain", "separable"], unit_kernel=[1, 3], unit_encoder=[5], units=[1, 2], norm=["none"]
+        unit_kind=["plain", "separable"],
+        unit_kernel=[1, 3],
+        unit_encoder=[5],
+        units=[1, 2],
+        norm=["none"],
+        stem_width=[4],
+        stem_stride=[1],
     ),
-    "no norm to leave out": tiny(norm=["conv-bn-act", "conv-act-bn"], stem_max_pool=[1, 3], unit_decoder=[8]),
-    "always two units": tiny(units=[2], head_pool_to=[3, 2, 1], unit_encoder=[4], unit_decoder=[6], norm=["none"]),
-    "separable stem": tiny(stem_kind=["separable", "plain"], units=[0, 1], tail_width=[5, 2], head_hidden=[16]),
+    "no norm to leave out": tiny(
+        norm=["conv-bn-act", "conv-act-bn"], stem_kernel=[3], stem_max_pool=[1, 3], unit_decoder=[8]
+    ),
+    "always two units": tiny(
+        units=[2],
+        head_pool_to=[3, 2, 1],
+        unit_encoder=[4],
+        unit_decoder=[6],
+        norm=["none"],
+        stem_kernel=[3],
+        stem_width=[4],
+    ),
+    "separable stem": tiny(
+        stem_kind=["separable", "plain"], units=[0, 1], unit_decoder=[6], tail_width=[5, 2], head_hidden=[16]
+    ),
     "residual units": tiny(
         unit_kind=["residual", "bottleneck"],
         unit_encoder=[3, 5],
@@ -96,6 +114,7 @@ SPACES = {
         unit_padded=[True],
         units=[1, 2],
         norm=["none"],
+        stem_kernel=[3],
         tail_width=[0],
     ),
     "residual units among others": tiny(
@@ -108,6 +127,8 @@ SPACES = {
         norm=["conv-act-bn"],
         tail_width=[0],
         stem_kernel=[3],
+        stem_width=[4],
+        stem_stride=[1],
     ),
     "looks and a soft-argmax": tiny(
         look=["image", 48, 10, 20],

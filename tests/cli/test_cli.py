@@ -341,7 +341,7 @@ def test_damaged_images_are_named_and_counted_and_lines_are_never_cut(
     small_run: Run, small_dataset: Path, small_cache: Path, tmp_path: Path
 ) -> None:
     """Through a pipe, at the width of a small terminal: what a log file holds."""
-    images = shutil.copytree(small_dataset, tmp_path / "images")
+    images = shutil.copytree(small_dataset, tmp_path / "images", ignore=shutil.ignore_patterns("[1-9][0-9].png"))
     damaged = next((images / "train").rglob("*.png"))
     damaged.write_bytes(damaged.read_bytes()[:100])
     out = tmp_path / "run"
@@ -357,7 +357,7 @@ def test_damaged_images_are_named_and_counted_and_lines_are_never_cut(
     assert done.returncode == 0, done.stderr
     (warning,) = done.stderr.splitlines()
     assert warning.startswith("warning: ")
-    assert f"1 of 540 files damaged: {damaged.relative_to(images)}" in warning
+    assert f"1 of 180 files damaged: {damaged.relative_to(images)}" in warning
     assert json.loads((out / "manifest.json").read_text())["data"]["skipped"] == 1
     assert "…" not in done.stdout
     for name in ("good", "costly", "outside"):
@@ -394,7 +394,7 @@ def test_ctrl_c_in_a_destructor_comes_again() -> None:
         "late = Late()\n"
         "try:\n"
         "    del late\n"
-        "    time.sleep(1200)\n"  # longer than any test may take
+        "    time.sleep(3600)\n"  # longer than any test may take
         "except KeyboardInterrupt:\n"
         "    print('interrupted')\n"
     )

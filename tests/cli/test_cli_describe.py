@@ -1,16 +1,16 @@
 """`cost` and `space` on the command line."""
 
 import json
-import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tiny_spaces import with_warp
 
-from lstn_search.cli import app
+from lstn_search.cli import app, main
 from lstn_search.spec import moves
 from lstn_search.spec.cost import cost
 from lstn_search.spec.space import load_space, space_folder
@@ -20,17 +20,29 @@ ROOT = Path(__file__).resolve().parents[2]
 LSTN = load_space("lstn")
 
 
-def run(*args: str) -> "subprocess.CompletedProcess[str]":
-    """`python cli.py ARGS` in a process of its own, on a terminal of 100 columns."""
-    environment = os.environ | {"COLUMNS": "100"}
-    command = [sys.executable, "cli.py", *args]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-
-
 def call(capsys: pytest.CaptureFixture[str], *args: str) -> str:
     """What a command prints, in this process."""
     app(list(args), standalone_mode=False)
     return capsys.readouterr().out
+
+
+Refusal = Callable[..., str]
+
+
+@pytest.fixture
+def refusal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Refusal:
+    """Runs the command line on bad input and returns the one line it says."""
+
+    def run(*args: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["cli.py", *args])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        assert (ended.value.code, out) == (2, "")
+        assert len(err.splitlines()) == 1
+        return err
+
+    return run
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +54,9 @@ def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_cost_prints_the_paper_s_totals() -> None:
-    done = run("cost", "--arch", "lstn")
+    """In a process of its own."""
+    command = [sys.executable, "cli.py", "cost", "--arch", "lstn"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0
     assert done.stderr == ""
     assert "869,200 parameters, 3,690 before the head; 23,315,264 MACs; 0.0257 GFLOPs." in done.stdout
@@ -134,21 +148,15 @@ def test_cost_json_is_the_cost(capsys: pytest.CaptureFixture[str], tmp_path: Pat
         (["space", "check", "nowhere.toml"], "nowhere.toml: cannot be read"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_code_2(args: list[str], message: str) -> None:
-    done = run(*args)
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert len(done.stderr.splitlines()) == 1
-    assert message in done.stderr
+def test_bad_input_is_one_line_and_exit_code_2(refusal: Refusal, args: list[str], message: str) -> None:
+    assert message in refusal(*args)
 
 
-def test_an_arch_file_with_an_unknown_field_is_named(tmp_path: Path) -> None:
+def test_an_arch_file_with_an_unknown_field_is_named(refusal: Refusal, tmp_path: Path) -> None:
     data = LSTN.seeds["stn"].to_dict()
     data["layers"][1]["dilation"] = 2
     (tmp_path / "net.json").write_text(json.dumps(data))
-    done = run("cost", "--arch", str(tmp_path / "net.json"))
-    assert done.returncode == 2
-    assert "layers[1]: unknown field 'dilation'" in done.stderr
+    assert "layers[1]: unknown field 'dilation'" in refusal("cost", "--arch", str(tmp_path / "net.json"))
 
 
 # -- space -------------------------------------------------------------------------------------------------------------
@@ -183,17 +191,15 @@ def test_space_show_prints_brackets_as_they_are(capsys: pytest.CaptureFixture[st
     assert "mine: [red]mine[/red] :boom: " in call(capsys, "space", "show", str(path))
 
 
-def test_space_check_of_a_good_and_a_bad_file(tmp_path: Path) -> None:
+def test_space_check_of_a_good_and_a_bad_file(
+    capsys: pytest.CaptureFixture[str], refusal: Refusal, tmp_path: Path
+) -> None:
     text = (space_folder() / "lstn.toml").read_text()
     good, bad = tmp_path / "good.toml", tmp_path / "bad.toml"
     good.write_text(text)
     bad.write_text(text.replace("kernel = [3, 5]\n", "kernel = [3, 6]\n"))
-    done = run("space", "check", str(good))
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"{good}: ok (")
-    done = run("space", "check", str(bad))
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"error: {bad}: unit.kernel[1]: 6 is even; use an odd kernel")
+    assert call(capsys, "space", "check", str(good)).startswith(f"{good}: ok (")
+    assert refusal("space", "check", str(bad)).startswith(f"error: {bad}: unit.kernel[1]: 6 is even; use an odd kernel")
 
 
 # -- what must stay light ----------------------------------------------------------------------------------------------
@@ -202,14 +208,14 @@ HEAVY = {"torch", "numpy", "pandas", "optuna", "matplotlib"}
 NO_TORCH = f"import sys; assert not {HEAVY} & set(sys.modules), {HEAVY} & set(sys.modules)"
 
 
-@pytest.mark.parametrize(
-    "module", ["errors", "spec.arch", "spec.choices", "spec.cost", "spec.moves", "spec.settings", "spec.pareto", "cli"]
-)
-def test_importing_brings_no_torch(module: str) -> None:
-    subprocess.run([sys.executable, "-c", f"import lstn_search.{module}; {NO_TORCH}"], cwd=ROOT, check=True)
+def test_importing_brings_no_torch() -> None:
+    modules = ("errors", "spec.arch", "spec.choices", "spec.cost", "spec.moves", "spec.settings", "spec.pareto", "cli")
+    code = f"import {', '.join(f'lstn_search.{module}' for module in modules)}; {NO_TORCH}"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 
 
-@pytest.mark.parametrize("args", [["--help"], ["cost", "--arch", "lstn"], ["space", "show", "lstn"]], ids=" ".join)
-def test_describing_brings_no_torch(args: list[str]) -> None:
-    code = f"import sys; from lstn_search.cli import app; app({args!r}, standalone_mode=False); {NO_TORCH}"
-    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
+def test_describing_brings_no_torch() -> None:
+    code = "from lstn_search.cli import app\n"
+    for args in (["--help"], ["cost", "--arch", "lstn"], ["space", "show", "lstn"]):
+        code += f"app({args!r}, standalone_mode=False)\n"
+    subprocess.run([sys.executable, "-c", code + NO_TORCH], cwd=ROOT, check=True, capture_output=True)

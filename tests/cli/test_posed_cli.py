@@ -54,7 +54,7 @@ def test_search_and_verify_with_poses(cli: Cli, tmp_path: Path) -> None:
     assert run.folder.manifest["data"]["poses_fingerprint"]
     assert all(entry.result.corner_error_px is not None for entry in run.entries)
     if run.front:
-        said = cli("verify", out, "--seeds", "2", "--top", "1")
+        said = cli("verify", out, "--seeds", "2", "--top", "1", "--against", "good")
         assert "oracle" in said and "control" in said
 
 

@@ -5,13 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from lstn_search.data import load_dataset
+from lstn_search.data import glyphs, load_dataset
 from lstn_search.data.glyphs import CHARACTERS, SIZES, draw
 
 
-def test_it_loads_without_any_download(cache_dir: Path) -> None:
+def test_it_loads_without_any_download(cache_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert SIZES == (3000, 600, 600)
+    monkeypatch.setattr(glyphs, "SIZES", (300, 60, 60))
     dataset = load_dataset("glyphs", image_size=16, cache_dir=cache_dir, progress=False)
-    assert (len(dataset.train_I), len(dataset.val_I), len(dataset.test_I)) == SIZES == (3000, 600, 600)
+    assert (len(dataset.train_I), len(dataset.val_I), len(dataset.test_I)) == (300, 60, 60)
     assert dataset.class_names == tuple(CHARACTERS) and dataset.num_classes == 32
     number = 77
     np.testing.assert_array_equal(

@@ -22,7 +22,7 @@ from lstn_search.study.search import Search, SearchWatcher, search
 
 pytestmark = pytest.mark.usefixtures("unproved")
 
-NUM_TRIALS = 2
+NUM_TRIALS = 1
 
 
 @pytest.fixture

@@ -1,23 +1,19 @@
 """The paper's tables come out as printed, and every cell that does not has a sentence that is true."""
 
 import json
-import os
-import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import pytest
 import torch
 from torch import nn
 
+from lstn_search.cli import main
 from lstn_search.errors import SettingError
 from lstn_search.nets.paper_efficientnet import IMAGE_SIZES_PX, PaperEfficientNet
 from lstn_search.paper import tables as paper_tables
 from lstn_search.paper.flops import count_flops, count_params
 from lstn_search.paper.tables import TABLE_NUMBERS, Cell, PaperTable, Row, compute_tables, summarise
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -182,36 +178,43 @@ def test_the_variant_learns() -> None:
 # -- the command -------------------------------------------------------------------------------------------------------
 
 
-def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "cli.py", "paper", "tables", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+Run = Callable[..., tuple[int, str, str]]
 
 
-def test_the_command_prints_a_table_its_notes_and_a_summary() -> None:
-    result = run("--only", "9")
-    assert result.returncode == 0
-    assert "Table 9" in result.stdout
-    assert "868,704" in result.stdout
-    assert "60 cells: 57 exact to the last printed digit, 3 within 0.5 %" in result.stdout
-    assert "…" not in result.stdout  # nothing cut off
-    assert max(map(len, result.stdout.splitlines())) <= 108
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs the command: its exit code, and what it printed."""
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["cli.py", "paper", "tables", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, *capsys.readouterr()
+
+    return call
 
 
-def test_the_command_gives_the_same_as_json(tables: dict[int, PaperTable]) -> None:
-    data = json.loads(run("--only", "3", "--json").stdout)
+def test_the_command_prints_a_table_its_notes_and_a_summary(run: Run) -> None:
+    code, out, _ = run("--only", "9")
+    assert code == 0
+    assert "Table 9" in out
+    assert "868,704" in out
+    assert "60 cells: 57 exact to the last printed digit, 3 within 0.5 %" in out
+    assert "…" not in out  # nothing cut off
+    assert max(map(len, out.splitlines())) <= 108
+
+
+def test_the_command_gives_the_same_as_json(run: Run, tables: dict[int, PaperTable]) -> None:
+    data = json.loads(run("--only", "3", "--json")[1])
     assert data["tables"] == [json.loads(json.dumps(tables[3].to_dict()))]
     assert data["summary"] == {"num_cells": 52, "num_exact": 50, "num_close": 0, "num_explained": 2, "num_open": 0}
 
 
-def test_a_table_of_accuracies_is_refused_in_one_line() -> None:
-    result = run("--only", "6")
-    assert result.returncode == 2
-    assert result.stderr.strip() == "error: Table 6 holds no costs to compute; choose one of 1, 2, 3, 4, 5, 7, 9"
+def test_a_table_of_accuracies_is_refused_in_one_line(run: Run) -> None:
+    code, _, err = run("--only", "6")
+    assert code == 2
+    assert err.strip() == "error: Table 6 holds no costs to compute; choose one of 1, 2, 3, 4, 5, 7, 9"
     with pytest.raises(SettingError):
         compute_tables([8])
     assert TABLE_NUMBERS == (1, 2, 3, 4, 5, 7, 9)

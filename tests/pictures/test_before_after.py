@@ -365,6 +365,7 @@ def test_a_classifier_of_other_classes_is_refused(turning: Trained) -> None:
         turning.build_classifier(7)
 
 
+@pytest.mark.usefixtures("unproved")
 def test_what_eval_wrote_comes_back(tmp_path: Path, bench: Workbench, warm: Warm) -> None:
     localizer = constant(TURNED)
     model = TransformedClassifier(SpatialTransformer(localizer), warm.backbone(bench))

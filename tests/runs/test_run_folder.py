@@ -270,7 +270,7 @@ def test_the_lock_goes_when_its_holder_is_killed(settings: SearchSettings, tmp_p
         "from lstn_search.spec.settings import SearchSettings\n"
         "settings = SearchSettings.from_dict(json.loads(sys.argv[2]))\n"
         "folder = RunFolder.create(Path(sys.argv[1]), settings, resume=False)\n"
-        "print('mine', flush=True); time.sleep(600)"
+        "print('mine', flush=True); time.sleep(3600)"
     )
     command = [sys.executable, "-c", code, str(tmp_path), json.dumps(settings.to_dict())]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as holder:

@@ -58,14 +58,20 @@ def test_killed_at_any_instant_it_is_the_old_folder_or_the_new_one(
     put_files(out, files("0", *names))
     seen = set()
     for _ in range(40):
+        done, tell = os.pipe()
         writer = os.fork()
         if writer == 0:
             with contextlib.suppress(BaseException):
                 for following in itertools.count(number + 1):
                     put_files(out, files(str(following), *names))
+                    os.write(tell, b".")
             os._exit(1)
-        time.sleep(rng.random() / 10)
+        os.close(tell)
+        for _ in range(rng.randrange(3)):  # however slow the machine is, some are written
+            os.read(done, 1)
+        time.sleep(rng.random() / 100)
         os.kill(writer, signal.SIGKILL)
+        os.close(done)
         assert os.waitstatus_to_exitcode(os.waitpid(writer, 0)[1]) == -signal.SIGKILL, "it ended by itself"
         found = contents(out)
         number = max(number, int(found["model.py"].split()[0]))

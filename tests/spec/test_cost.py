@@ -7,7 +7,7 @@ import itertools
 import json
 import math
 import random
-import timeit
+import sys
 
 import pytest
 import thop
@@ -188,21 +188,12 @@ def random_archs(count: int, *, seed: int, space: Space = SPACE) -> list[tuple[A
     return found
 
 
-def test_1000_random_architectures_cost_what_their_modules_cost() -> None:
-    drawn = random_archs(1000, seed=0)
-    assert sum(arch.side(image_size) < image_size for arch, image_size in drawn) > 50
-    assert sum(arch.head.pool_to == "soft-argmax" for arch, _ in drawn) > 50
+def test_300_random_architectures_cost_what_their_modules_cost() -> None:
+    drawn = random_archs(300, seed=0)
+    assert sum(arch.side(image_size) < image_size for arch, image_size in drawn) > 30
+    assert sum(arch.head.pool_to == "soft-argmax" for arch, _ in drawn) > 30
+    assert sum(any(layer.skip for layer in arch.layers) for arch, _ in drawn) > 50
     for arch, image_size in drawn:
-        found = cost(arch, image_size)
-        rows = [row.out_shape for row in found.layers]
-        assert (found.params, found.macs, found.macs, found.flops, rows) == count_module(arch, image_size), arch
-
-
-def test_architectures_with_residual_units_cost_what_their_modules_cost() -> None:
-    drawn = random_archs(200, seed=3)
-    residual = [(arch, image_size) for arch, image_size in drawn if any(layer.skip for layer in arch.layers)]
-    assert len(residual) > 50
-    for arch, image_size in residual:
         found = cost(arch, image_size)
         rows = [row.out_shape for row in found.layers]
         assert (found.params, found.macs, found.macs, found.flops, rows) == count_module(arch, image_size), arch
@@ -219,7 +210,7 @@ def test_seed_points_and_skips_cost_what_their_modules_cost(arch: Arch, warp: st
 
 
 def test_torch_sees_no_other_products_than_those_of_the_modules() -> None:
-    for arch, image_size in random_archs(100, seed=2):
+    for arch, image_size in random_archs(40, seed=2):
         rows = [row for row in cost(arch, image_size).layers if row.kind != "soft-argmax"]
         assert torch_macs(arch, image_size) == sum(row.macs for row in rows), arch
 
@@ -346,10 +337,15 @@ def test_to_dict_is_json_and_adds_up() -> None:
     assert found.feature_shape == (32, 32, 32)
 
 
-def test_lstn_takes_at_most_100_microseconds() -> None:
-    arch = SPACE.seeds["lstn"]
-    best_of_20 = min(timeit.repeat(lambda: cost(arch, 224), number=50, repeat=20)) / 50
-    assert best_of_20 <= 100e-6
+def test_a_cost_takes_at_most_ten_calls_a_row() -> None:
+    """A search costs some thousand architectures a proposal."""
+    arch, events = SPACE.seeds["lstn"], collections.Counter[str]()
+    cost(arch, 224)  # some things are worked out once
+    before = sys.getprofile()
+    sys.setprofile(lambda frame, event, function: events.update([event]))
+    found = cost(arch, 224)
+    sys.setprofile(before)
+    assert events["call"] + events["c_call"] <= 10 * len(found.layers)
 
 
 # -- a look, and a soft-argmax -----------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_search import BUDGET_GFLOPS, InlineEngine
+from small_search import BUDGET_GFLOPS, LADDER, PretendEngine, make_settings
 
 from lstn_search.errors import SettingError
 from lstn_search.jobs.loop import Watchers
@@ -153,10 +153,8 @@ def test_what_was_trained_before_is_logged_and_never_twice(elsewhere: Run, small
     assert {path.name for path in elsewhere.folder.path.iterdir()} <= {"tensorboard", "mlflow.db"}
 
 
-def test_a_search_logs_its_rungs_and_goes_on_where_it_stopped(
-    small_run: Run, small_space: Space, small_cache: Path, tmp_path: Path
-) -> None:
-    """Interrupted in its middle, with both logs; gone on with both: each rung is there once."""
+def test_a_search_logs_its_rungs_and_goes_on_where_it_stopped(small_space: Space, tmp_path: Path) -> None:
+    """Interrupted in its middle, with both logs; gone on with both: each rung is there once. Trainings are made up."""
 
     class Stop(SearchWatcher):
         """Interrupts the search after a few rungs."""
@@ -168,11 +166,11 @@ def test_a_search_logs_its_rungs_and_goes_on_where_it_stopped(
             if self.num == 5:
                 raise KeyboardInterrupt
 
-    out, settings = tmp_path / "run", small_run.folder.settings
+    out, settings = tmp_path / "run", make_settings(small_space, ladder=LADDER)
     names = ("tensorboard", "mlflow")
     watchers = Watchers(Stop(), *make_logs(names, small_space))
     with pytest.raises(KeyboardInterrupt):
-        search(small_space, settings, out, InlineEngine.make(small_cache), trials=1, watcher=watchers)
+        search(small_space, settings, out, PretendEngine.make(tmp_path), trials=1, watcher=watchers)
     stopped = open_run(out)
     num_rungs = sum(len(entry.results) for entry in stopped.entries)
     assert num_rungs == 5
@@ -180,7 +178,7 @@ def test_a_search_logs_its_rungs_and_goes_on_where_it_stopped(
         sum(len(m["rung/accuracy"]) for m in read_tensorboard(out).values()) == num_rungs - 1 + 2 * 3
     )  # the references
     watchers = Watchers(*make_logs(names, small_space))
-    run = search(small_space, settings, out, InlineEngine.make(small_cache), trials=1, resume=True, watcher=watchers)
+    run = search(small_space, settings, out, PretendEngine.make(tmp_path), trials=1, resume=True, watcher=watchers)
     assert sum(len(entry.results) for entry in run.entries) > num_rungs
     for read in READERS.values():
         assert_same(read(out), run)

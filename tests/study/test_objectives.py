@@ -2,51 +2,27 @@
 
 import csv
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy
 from rich.console import Console
-from small_search import LADDER, NUM_SEEDS, InlineEngine, make_settings, pretend, write_space
+from small_search import LADDER, NUM_SEEDS, PretendEngine, make_settings, write_space
 
 from lstn_search.cli.tables import front_table
 from lstn_search.errors import SettingError
-from lstn_search.jobs.base import Ended, Job, WorkerSetup
 from lstn_search.pictures.front_plot import front_info
 from lstn_search.runs.entries import Entry
 from lstn_search.runs.run import Run, open_run
 from lstn_search.spec.cost import cost
-from lstn_search.spec.results import TrialResult
 from lstn_search.spec.space import Space, load_space
 from lstn_search.study.search import Search, SearchWatcher, search
 
 THREE = ("accuracy", "gflops", "params")
 TRIALS = 20
 """Of the search that most tests look at."""
-
-
-def job(setup: WorkerSetup, job: Job, say: Callable[[str], None]) -> Ended:
-    """No training: results that depend on nothing but the network and the rung."""
-    if job.kind == "prepare":
-        return Ended(job=job, facts={"data": {"fingerprint": "0"}, "precision": "fp32"})
-    if job.arch is None:
-        rungs = [TrialResult(status="ok", val_top1=20.0).to_dict() for _ in range(LADDER.top + 1)]
-        return Ended(job=job, facts={"rungs": rungs})
-    result = pretend(job.arch)
-    if job.rung == 0:
-        return Ended(job=job, result=result)
-    top1 = 50.0 + 10 * job.rung - (result.corner_error_px or 0.0)
-    return Ended(job=job, result=TrialResult(status="ok", epochs=LADDER.epochs[job.rung - 1], val_top1=top1))
-
-
-class FakeEngine(InlineEngine):
-    """The inline engine with jobs that do not train."""
-
-    def __init__(self, setup: WorkerSetup) -> None:
-        super().__init__(setup)
-        self.run_job = job
 
 
 class Interrupter(SearchWatcher):
@@ -89,7 +65,7 @@ def run_search(
 ) -> Run:
     settings = make_settings(space, objectives=objectives, sampler=sampler, ladder=LADDER)
     watcher = Interrupter(stop_after) if stop_after else None
-    return search(space, settings, out, FakeEngine.make(out), trials=trials, resume=out.exists(), watcher=watcher)
+    return search(space, settings, out, PretendEngine.make(out), trials=trials, resume=out.exists(), watcher=watcher)
 
 
 @pytest.fixture(scope="module")

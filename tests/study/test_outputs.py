@@ -112,6 +112,7 @@ def test_a_picture_is_a_picture(path: Path) -> None:
         assert image.width > 1000 and len(image.convert("RGB").getcolors(1 << 20) or []) > 10
 
 
+@pytest.mark.usefixtures("unproved")
 def test_writing_again_changes_nothing_but_the_picture(small_run: Run, path: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(path, tmp_path / "run")
     run = open_run(copy)

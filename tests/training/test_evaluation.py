@@ -121,6 +121,7 @@ def test_without_a_view_there_is_no_oracle(bench: Workbench, warm: Warm, small_c
     assert report.control.test == report.control.test_clean
 
 
+@pytest.mark.usefixtures("unproved")
 def test_everything_is_written_and_read_back(evaluated: Evaluated, bench: Workbench, tmp_path: Path) -> None:
     report, model = evaluated
     write_evaluation(tmp_path / "out", report, model, bench)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from lstn_search.runs.folder import checkpoint_file
 from lstn_search.runs.run import Run
 from lstn_search.shipping.place import RECORD
 from lstn_search.spec.arch import Arch
+from lstn_search.spec.results import TrialResult
 from lstn_search.spec.task import Task
 from lstn_search.training.evaluation import evaluate as evaluate_inside
 from lstn_search.training.prepared import Prepared
@@ -77,22 +79,33 @@ def without_its_parts(file: Path) -> None:
     torch.save({"arch": ARCH.to_json()}, file)
 
 
+Climbed = tuple[Task, Path, TrialResult]
+
+
+@pytest.fixture(scope="module")
+def climbed(task: Task, small_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Climbed:
+    """A shorter task, a folder with the checkpoint of its rung 0, and what rung 1 comes to."""
+    short, place = dataclasses.replace(task, recover_steps=5), tmp_path_factory.mktemp("climbed")
+    train(ARCH, short, checkpoints=place, cache_dir=small_cache)
+    return short, place, train(ARCH, short, rung=1, ladder=LADDER, cache_dir=small_cache)
+
+
 @pytest.mark.parametrize("damage", [torn, of_another, of_other_shapes, without_its_parts])
 def test_a_damaged_checkpoint_is_made_again(
-    task: Task,
-    small_run: Run,
+    climbed: Climbed,
     small_cache: Path,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
     damage: Callable[[Path], None],
 ) -> None:
     """That costs time and no result; what was wrong is said."""
-    train(ARCH, task, checkpoints=tmp_path, cache_dir=small_cache)
+    task, place, expected = climbed
+    shutil.copytree(place, tmp_path, dirs_exist_ok=True)
     damage(checkpoint_file(tmp_path, ARCH, 0))
     said: list[str] = []
     result = train(ARCH, task, rung=1, ladder=LADDER, checkpoints=tmp_path, cache_dir=small_cache, on_stage=said.append)
     assert said == ["recover", "joint 1/1"]
-    assert same_numbers(result) == same_numbers(small_run.find("good").results[1])
+    assert same_numbers(result) == same_numbers(expected)
     (record,) = caplog.records
     file = checkpoint_file(tmp_path, ARCH, 0)
     assert record.getMessage() == f"{file} cannot be used: rung 0 is climbed again"
@@ -125,6 +138,7 @@ def test_a_rung_there_is_not_is_one_line(rung: int, task: Task) -> None:
 # -- evaluate ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("unproved")
 def test_evaluate_reports_what_the_room_inside_reports(
     bench: Workbench, warm: Warm, small_cache: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -14,7 +14,7 @@ from small_training import ARCH, OTHER_ARCH, small_task
 from torch import nn
 from verify_runs import contender, inline, plan_of, verify
 
-from lstn_search.data import load_dataset
+from lstn_search.data import glyphs, load_dataset
 from lstn_search.jobs.work import run_job
 from lstn_search.runs.run import Run
 from lstn_search.spec.arch import Arch
@@ -29,7 +29,7 @@ from lstn_search.verification.result import Verification
 
 pytestmark = pytest.mark.usefixtures("unproved")
 
-SHORT: dict[str, Any] = {"recover_steps": 60, "precision": "fp32"}
+SHORT: dict[str, Any] = {"recover_steps": 20, "recover_lr": 1e-2, "precision": "fp32"}
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_search_sees_no_test_image_and_its_seed_verified_gives_its_own_numbers
     assert seen == train | val
     assert_nothing_is_said_of_test(run.folder.path)
 
-    plan = dataclasses.replace(make_plan(run, top=1, seeds=2), seeds=(task.seed, 1000))
+    plan = dataclasses.replace(make_plan(run, top=1, seeds=2, against=["good"]), seeds=(task.seed, 1000))
     found = verify(plan, run.folder.path, inline(cache, run_job))
     assert seen == train | val | test
     assert_is_what_the_search_measured(run, found)
@@ -123,6 +123,7 @@ def test_a_planted_inert_localizer_has_no_benefit_and_a_planted_collapsed_one_is
     small_space: Space, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("lstn_search.training.trial.build_localizer", plant)
+    monkeypatch.setattr(glyphs, "SIZES", (500, 600, 600))
     contenders = (
         dataclasses.replace(contender("t1", 4, gflops=0.001), arch=INERT),
         dataclasses.replace(contender("t2", 5, gflops=0.002), arch=COLLAPSED),
