@@ -10,6 +10,7 @@ import typer
 from lstn_search.cli.options import Given, Retries, options, with_settings
 from lstn_search.errors import printable
 from lstn_search.jobs.launch import EngineOptions
+from lstn_search.program import program
 from lstn_search.spec.fields import LENGTH, OUTPUT, SEARCH, WHERE
 from lstn_search.spec.settings import SearchSettings, check_budget
 from lstn_search.spec.space import load_space
@@ -137,10 +138,10 @@ def search_command(
         typer.echo(f"warning: {printable(note)}", err=True)
     console.print(f"run folder: {out}")
     words = shlex.join([str(out), *run.folder.storage_words])
-    console.print(f"to look at it: python cli.py report {words}")
+    console.print(f"to look at it: {program()} report {words}")
     if run.front:
-        console.print(f"to see what of it is luck: python cli.py verify {words}")
-        console.print(f"to export the best: python cli.py export {words} --out DIR")
+        console.print(f"to see what of it is luck: {program()} verify {words}")
+        console.print(f"to export the best: {program()} export {words} --out DIR")
 
 
 def _default_out(settings: SearchSettings) -> Path:
