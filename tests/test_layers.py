@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ORDER = (
     {"cli"},
     {"api"},
+    {"watch"},
     {"pages"},
     {"verification", "ranking"},
     {"study"},

@@ -11,9 +11,11 @@ from lstn_search.spec.objectives import front_name
 if TYPE_CHECKING:
     from lstn_search.runs.entries import Entry
     from lstn_search.runs.run import Run
+    from lstn_search.spec.ladder import Ladder
+    from lstn_search.spec.results import TrialResult
     from lstn_search.spec.task import Task
 
-__all__ = ["front_table", "number", "plain_table", "why_inert"]
+__all__ = ["front_facts", "front_table", "number", "plain_table", "short_front", "trained_words", "why_inert"]
 
 
 def number(value: float | None, digits: int = 1) -> str:
@@ -80,6 +82,66 @@ def front_table(run: "Run", *, with_seeds: bool = True) -> Table:
                 cells = (f"{result.epochs}", number(result.val_top1), closed, number(result.val_clean_top1))
                 table.add_row(name, *("" for _ in costs), *cells, "", "")
     return table
+
+
+def short_front(run: "Run") -> Table:
+    """The front in 60 columns, for the view of a search under way."""
+    table = plain_table(f"Pareto {front_name(run.folder.settings.objectives)}", "", padding=(0, 1))
+    table.add_column("name", no_wrap=True)
+    for heading in ("GFLOPs", "trained", "top-1 %", "gap %"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    best = run.best
+    for entry in run.front:
+        trained = trained_words(run.folder.settings.ladder, entry.rung, entry.result)
+        cells = (f"{entry.candidate.gflops:.5f}", trained, number(entry.accuracy), number(run.gap_closed(entry), 0))
+        table.add_row(entry.candidate.name, *cells, style="bold" if entry is best else "")
+    return table
+
+
+def trained_words(ladder: "Ladder", rung: int, result: "TrialResult") -> str:
+    """How far a rung trains: `25% rec`, `recover`, `6 ep`; before `ep` the accuracy is of the frozen classifier."""
+    if result.val_top1 is not None or rung > ladder.recovered:
+        return f"{result.epochs or ladder.joint_epochs(rung)} ep"
+    return f"{ladder.recover[rung]}% rec" if rung < ladder.recovered else "recover"
+
+
+def front_facts(run: "Run") -> dict[str, Any]:
+    """What `front_table` shows, as JSON types; the fields are in the README."""
+    on_front = run.front
+
+    def facts(entry: "Entry") -> dict[str, Any]:
+        candidate, result = entry.candidate, entry.result
+        return {
+            "name": candidate.name,
+            "digest": candidate.arch.digest,
+            "gflops": candidate.gflops,
+            "params": candidate.params,
+            "macs": candidate.macs,
+            "over_budget": candidate.over_budget,
+            "epochs": result.epochs or 0,
+            "top1": result.accuracy,
+            "gap_closed": run.gap_closed(entry),
+            "top1_upright": result.val_clean_top1,
+            "corner_error_px": result.corner_error_px,
+            "status": entry.status,
+        }
+
+    references = {"control": run.references.control, "oracle": run.references.oracle}
+    return {
+        "run": str(run.folder.path),
+        "best": run.best and run.best.candidate.name,
+        "front": [facts(entry) for entry in on_front],
+        "seed_points": [
+            facts(entry) for entry in run.entries if entry.candidate.is_seed and entry.results and entry not in on_front
+        ],
+        **{
+            name: [
+                {"epochs": row.epochs or 0, "top1": row.accuracy, "top1_upright": row.val_clean_top1} for row in rows
+            ]
+            for name, rows in references.items()
+        },
+        "counts": run.folder.manifest.get("counts", {}),
+    }
 
 
 def _cells(run: "Run", entry: "Entry", as_trained: bool) -> list[str]:
