@@ -70,7 +70,7 @@ def search(
         sampler=sampler,
         budget_scope=budget_scope,
         ladder=ladder or space.ladder,
-        objectives=tuple(objectives),
+        objectives=tuple(map(str.strip, objectives.split(",")) if isinstance(objectives, str) else objectives),
         seed=task.seed,
     )
     check_budget(settings, space)

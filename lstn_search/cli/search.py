@@ -131,7 +131,8 @@ def _print_front(run: "Run", *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(front_facts(run), indent=2))
     else:
-        make_console().print(front_table(run))
+        console = make_console()
+        console.print(front_table(run, width=console.width))
 
 
 def _closing_lines(run: "Run", out: Path) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Tables for the terminal: the front, and the references it is quoted against."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich import box
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from lstn_search.spec.task import Task
 
 __all__ = ["front_facts", "front_table", "number", "plain_table", "short_front", "trained_words", "why_inert"]
+
+WIDTH = 80
+"""Columns of a whole table."""
 
 
 def number(value: float | None, digits: int = 1) -> str:
@@ -50,15 +54,17 @@ def plain_table(title: str, caption: str, **layout: Any) -> Table:
     )
 
 
-def front_table(run: "Run", *, with_seeds: bool = True) -> Table:
+def front_table(run: "Run", *, width: int = WIDTH) -> Table:
     """The front, cheapest first, the best in bold; below it the seed points that are not on it, and the references.
 
-    80 columns are enough for it.
+    80 columns are enough for it; in fewer, down to 60, it says less.
     """
     task, front, best = run.task, run.front, run.best
     others = [entry for entry in run.entries if entry.candidate.is_seed and entry.results and entry not in front]
-    others = sorted(others, key=lambda entry: entry.candidate.gflops) if with_seeds else []
-    as_trained = not all(e.candidate.arch.is_same_at(task.image_size, task.trial_size) for e in (*front, *others))
+    others = sorted(others, key=lambda entry: entry.candidate.gflops)
+    as_trained = width >= WIDTH and not all(
+        e.candidate.arch.is_same_at(task.image_size, task.trial_size) for e in (*front, *others)
+    )
     caption = "control: no transformer, as many epochs or steps; oracle: warp undone exactly; gap: between them"
     caption += f"\nas trained: GFLOPs at {task.trial_size} px, where that is another network" * as_trained
     title = f"Pareto {front_name(run.folder.settings.objectives)} at {task.image_size} px"
@@ -66,21 +72,28 @@ def front_table(run: "Run", *, with_seeds: bool = True) -> Table:
     table.add_column("name", no_wrap=True)
     view = "top-1 %" if task.view == "none" else f"top-1 %\n{task.view}"
     costs = ("GFLOPs", *("as\ntrained",) * as_trained, "params")
-    for heading in (*costs, "epochs", view, "gap %\nclosed", "top-1 %\nupright", "corner\npx"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    headings = ("name", *costs, "epochs", view, "gap %\nclosed", "top-1 %\nupright", "corner\npx", "theta")
+    left_out = () if width >= WIDTH else ("params", "top-1 %\nupright", "corner\npx")
+    kept = [i for i, heading in enumerate(headings) if heading not in left_out]
+    for i in kept[1:-1]:
+        table.add_column(headings[i], justify="right", no_wrap=True)
     table.add_column("theta")
+
+    def add(cells: Sequence[str], style: str = "") -> None:
+        table.add_row(*(cells[i] for i in kept), style=style)
+
     for entry in front:
-        table.add_row(*_cells(run, entry, as_trained), style="bold" if entry is best else "")
+        add(_cells(run, entry, as_trained), "bold" if entry is best else "")
     table.add_section()
     for entry in others:
-        table.add_row(*_cells(run, entry, as_trained), style="dim")
+        add(_cells(run, entry, as_trained), "dim")
     table.add_section()
     for name, results in (("control", run.references.control), ("oracle", run.references.oracle)):
         for rung, result in enumerate(results):
             if result.val_top1 is not None and rung in {entry.rung for entry in run.entries}:
                 closed = number(run.references.gap_closed(result, rung), 0)
                 cells = (f"{result.epochs}", number(result.val_top1), closed, number(result.val_clean_top1))
-                table.add_row(name, *("" for _ in costs), *cells, "", "")
+                add([name, *("" for _ in costs), *cells, "", ""])
     return table
 
 
