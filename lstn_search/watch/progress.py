@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.spinner import Spinner
 from rich.text import Text
 
@@ -113,6 +114,13 @@ class Progress(Watcher[SourceT, ResultT]):
         self._is_ready = True
         self._slots = 1
 
+    def _indented(self, line: str) -> None:
+        """Below the clock, also where a terminal breaks it."""
+        if self.console is not None and self.console.is_terminal:
+            self.console.print(Padding.indent(Text(line), 8))
+        else:
+            self._say(f"        {line}")
+
     def _expect(self, work: float | None, *, kind: object) -> None:
         """So many seconds of training are left; said when it is first known for a kind of job."""
         if not work:
@@ -168,11 +176,12 @@ class SearchProgress(Progress["Search", "Entry"]):
             else:
                 print(f"warning: {printable(line)}", file=sys.stderr)
         num_before = sum(bool(entry.results) for entry in run.entries)
-        before = f"; {num_before} architectures were trained before" if num_before else ""
+        before = f"{num_before} architectures were trained before"
         backbone = run.folder.manifest.get("backbone")
         warm = f": the classifier alone reaches {number(backbone['val_clean_top1'])} % upright" if backbone else ""
-        self._say(f"{self._clock()}  the task is ready{warm}{before}")
-        self._say(f"        {data_line(data)}")
+        self._say(f"{self._clock()}  ready{warm}")
+        for line in (before,) * bool(num_before) + (data_line(data),):
+            self._indented(line)
         if run.task.protocol == "recover":
             self._say("        top-1: after rec(over) of the classifier as it was,", style="dim")
             self._say("        after ep(ochs) of the classifier trained along", style="dim")
@@ -239,7 +248,7 @@ class VerifyProgress(_Counted["Trainings", "Record"]):
         names = ", ".join(contender.name for contender in source.plan.contenders)
         before = f"; {self.num_done} are on file" if self.num_done else ""
         self._say(f"{self._clock()}  {self.num_all} trainings of control, oracle, {names}{before}")
-        self._say(f"        {data_line(source.folder.manifest['data'])}")
+        self._indented(data_line(source.folder.manifest["data"]))
         self._say("  time  name    seed   val %  test %    s", style="bold")
 
     def on_result(self, source: "Trainings", result: "Record") -> None:
@@ -272,7 +281,7 @@ class FidelityProgress(_Counted["Deployments", "Entry"]):
         self._begin()
         self.num_all = sum(source.rung + 1 - len(entry.results) for entry in source.waiting)
         self._say(f"{self._clock()}  {self.num_all} rungs of {len(source.waiting)} architectures are to be trained")
-        self._say(f"        {data_line(source.run.folder.manifest['data'])}")
+        self._indented(data_line(source.run.folder.manifest["data"]))
 
     def on_result(self, source: "Deployments", result: "Entry") -> None:
         """One line for the rung just finished."""
