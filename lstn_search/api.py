@@ -1,14 +1,16 @@
 """The library's door, with plain arguments. Torch is loaded by the functions that need it, when they are called."""
 
-from collections.abc import Callable, Sequence
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lstn_search.jobs.launch import EngineOptions
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.ladder import DEFAULT_LADDER, Ladder
 from lstn_search.spec.objectives import DEFAULT_OBJECTIVES
-from lstn_search.spec.settings import BudgetScope, SamplerName, SearchSettings
+from lstn_search.spec.settings import BudgetScope, SamplerName, SearchSettings, check_budget
 from lstn_search.spec.space import Space
 from lstn_search.spec.task import Task
 
@@ -54,37 +56,41 @@ def search(
 ) -> "Run":
     """Search `space` for the best localization nets within `budget_gflops` (at `task.image_size`); see `Run`.
 
-    `log` may name tensorboard and mlflow: every rung is then logged in the run folder as it ends (docs/tools.md).
+    A view of it is drawn in a terminal and in a notebook; elsewhere its lines go to the log `lstn_search`, at level
+    INFO. A `watcher` is told instead. `log` may name tensorboard and mlflow: every rung is then logged in the run
+    folder as it ends (docs/tools.md).
 
     Raises LstnError on bad input, before anything is trained.
     """
-    from lstn_search.jobs.loop import Watchers
-    from lstn_search.study.logs import make_logs
-    from lstn_search.study.search import search as run_search
-
     settings = SearchSettings(
-        task=task,
+        task=_located(task, engine),
         budget_gflops=budget_gflops,
         space_name=space.name,
         space_digest=space.digest,
         sampler=sampler,
         budget_scope=budget_scope,
         ladder=ladder or space.ladder,
-        objectives=tuple(objectives),
+        objectives=tuple(map(str.strip, objectives.split(",")) if isinstance(objectives, str) else objectives),
         seed=task.seed,
     )
-    return run_search(
-        space,
-        settings,
-        Path(out),
-        engine.start,
-        trials=trials,
-        minutes=minutes,
-        resume=resume,
-        retries=retries,
-        storage=storage,
-        watcher=Watchers(watcher, *make_logs(log, space)),
-    )
+    check_budget(settings, space)
+    with _followed(watcher, "SearchProgress", trials) as watcher:  # from here on torch and Optuna are loaded
+        from lstn_search.jobs.loop import Watchers
+        from lstn_search.study.logs import make_logs
+        from lstn_search.study.search import search as run_search
+
+        return run_search(
+            space,
+            settings,
+            Path(out),
+            engine.start,
+            trials=trials,
+            minutes=minutes,
+            resume=resume,
+            retries=retries,
+            storage=storage,
+            watcher=Watchers(watcher, *make_logs(log, space)),
+        )
 
 
 def train(
@@ -107,6 +113,8 @@ def train(
     import tempfile
 
     from lstn_search.data.cache import default_cache_dir
+
+    task = _located(task, DEFAULT_ENGINE)
     from lstn_search.jobs.work import climb, prepared_task
 
     ladder = Ladder(epochs=()) if task.protocol == "paper" else ladder or DEFAULT_LADDER
@@ -134,6 +142,8 @@ def evaluate(
     `Task(**FULL_SCHEDULE, ...)` is the schedule of the command. Raises LstnError on bad input.
     """
     from lstn_search.data.cache import default_cache_dir
+
+    task = _located(task, DEFAULT_ENGINE)
     from lstn_search.jobs.work import prepared_task
     from lstn_search.shipping.export import write_evaluation
     from lstn_search.training.evaluation import evaluate as run_evaluation
@@ -189,17 +199,20 @@ def fidelity(
     from lstn_search.ranking.facts import fidelity_info, write_fidelity
 
     if deployment is not None:
-        measure_deployment(
-            run,
-            deployment,
-            engine.start,
-            rung=rung,
-            minutes=minutes,
-            retries=retries,
-            seed=seed,
-            data_dir=str(Path(data_dir).expanduser()) if data_dir else None,
-            watcher=watcher,
-        )
+        folder = str(Path(data_dir).expanduser()) if data_dir else run.task.data_dir
+        _located(dataclasses.replace(run.task, data_dir=folder), engine)
+        with _followed(watcher, "FidelityProgress") as watcher:
+            measure_deployment(
+                run,
+                deployment,
+                engine.start,
+                rung=rung,
+                minutes=minutes,
+                retries=retries,
+                seed=seed,
+                data_dir=folder,
+                watcher=watcher,
+            )
     info = fidelity_info(run, seed=seed)
     write_fidelity(run, info)
     return info
@@ -239,7 +252,9 @@ def verify(
         data_dir=str(Path(data_dir).expanduser()) if data_dir else None,
         device=device,
     )
-    return run_verification(plan, run.folder, engine.start, minutes=minutes, retries=retries, watcher=watcher)
+    plan = dataclasses.replace(plan, task=_located(plan.task, engine))
+    with _followed(watcher, "VerifyProgress") as watcher:
+        return run_verification(plan, run.folder, engine.start, minutes=minutes, retries=retries, watcher=watcher)
 
 
 def report(run: "Run", out: str | Path | None = None) -> "WrittenReport":
@@ -282,3 +297,22 @@ def show(
         animate=animate,
         data_dir=Path(data_dir).expanduser() if data_dir else None,
     )
+
+
+def _located(task: Task, engine: EngineOptions) -> Task:
+    """The task with the folder of its images, which are there; of a Ray cluster only its nodes need to have them."""
+    from lstn_search.data.places import located
+
+    return located(task) if engine.engine == "local" else task
+
+
+@contextlib.contextmanager
+def _followed(watcher: Any, kind: str, *about: Any) -> Iterator[Any]:
+    """The watcher, or without one the usual view: drawn where somebody looks on, elsewhere lines of the log."""
+    if watcher is not None:
+        yield watcher
+        return
+    from lstn_search.watch import progress
+
+    with getattr(progress, kind)(progress.usual_console(), *about) as view:
+        yield view

@@ -1,16 +1,18 @@
 """Commands that describe without training: `cost` and `space list|show|check`."""
 
 import json
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lstn_search.errors import ArchError, printable
+from lstn_search.cli.arch_words import ArchWords, name_arch
+from lstn_search.cli.options import Json, Quiet, RunStorage
+from lstn_search.errors import ArchError, SettingError, printable
 from lstn_search.spec import moves
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.cost import Cost, TransformerCost, cost, gflops_as_trained, transformer_cost
 from lstn_search.spec.operations import arch_rows, end_words
-from lstn_search.spec.space import load_space, resolve_arch, space_names
+from lstn_search.spec.space import Space, load_space, space_names
 from lstn_search.spec.task import DEFAULT_TRIAL_SIZE
 
 if TYPE_CHECKING:
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-ArchOption = Annotated[str, typer.Option("--arch", help="A seed point of the space, or the path of an arch.json.")]
 SpaceOption = Annotated[str, typer.Option("--space", help="A named search space, or the path of a space's .toml.")]
 ImageSizeOption = Annotated[int, typer.Option("--image-size", help="Side of the square image, in pixels.")]
 SpaceArgument = Annotated[str, typer.Argument(metavar="SPACE", help="A named space, or the path of its .toml.")]
@@ -35,24 +36,46 @@ def register(app: typer.Typer) -> None:
 
 
 def _cost(
-    arch: ArchOption,
-    image_size: ImageSizeOption = 224,
+    arch: ArchWords,
+    image_size: Annotated[
+        int | None, typer.Option(help="Side of the square image, in pixels.", show_default="224, or the run's")
+    ] = None,
     space: SpaceOption = "lstn",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of the table.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    storage: RunStorage = None,
 ) -> None:
     """Print the layers of an architecture: shapes, parameters, MACs, FLOPs, receptive field."""
-    net = resolve_arch(arch, load_space(space))
-    total = cost(net, image_size)
-    transformer = transformer_cost(image_size, channels=net.in_channels)
+    named = name_arch(arch, space, storage)
+    net, name = named.arch, named.name
+    if net is None:
+        raise SettingError("--arch none has no localization net, so there is nothing to count; name a network")
+    of_run = 224 if named.task is None else named.task.image_size
+    size = of_run if image_size is None else image_size
+    total = cost(net, size)
+    transformer = transformer_cost(size, channels=net.in_channels)
     if as_json:
-        facts = {"arch": arch, "digest": net.digest, **total.to_dict(), "transformer": transformer.to_dict()}
+        facts = {"arch": name, "digest": net.digest, **total.to_dict(), "transformer": transformer.to_dict()}
         typer.echo(json.dumps(facts, indent=2))
         return
-    _print(_cost_table(arch, net, total), *_cost_notes(net, total, transformer))
+    _print(_cost_table(name, net, total), *([] if quiet else _cost_notes(net, total, transformer)))
 
 
-def _space_list() -> None:
+def _space_list(as_json: Json = False) -> None:
     """List the named search spaces."""
+    if as_json:
+        spaces = [load_space(name) for name in space_names()]
+        rows = [
+            {
+                "name": one.name,
+                "description": one.description,
+                "count": str(one.count()),
+                "seed_points": list(one.seeds),
+            }
+            for one in spaces
+        ]
+        typer.echo(json.dumps(rows, indent=2))
+        return
     table = _table("space", "what it varies", ">sets of choices", "seed points")
     for name in space_names():
         space = load_space(name)
@@ -60,9 +83,12 @@ def _space_list() -> None:
     _print(table)
 
 
-def _space_show(space: SpaceArgument, image_size: ImageSizeOption = 224) -> None:
+def _space_show(space: SpaceArgument, image_size: ImageSizeOption = 224, as_json: Json = False) -> None:
     """Show what a search space varies, its seed points and its cheapest network."""
     found = load_space(space)
+    if as_json:
+        typer.echo(json.dumps(_space_facts(found, image_size), indent=2))
+        return
     choices = _table("choice", "values")
     for name, values in found.values.items():
         choices.add_row(name, ", ".join(str(value).lower() for value in values))
@@ -92,6 +118,29 @@ def _space_check(space: SpaceArgument, image_size: ImageSizeOption = 224) -> Non
         f"{printable(space)}: ok ({_about(found.count())} sets of choices, {len(found.seeds)} seed points, "
         f"cheapest {gflops:.6f} GFLOPs at {image_size})"
     )
+
+
+def _space_facts(space: Space, image_size: int) -> dict[str, Any]:
+    """What `space show` prints, as JSON types; what cannot be built at that size costs null."""
+
+    def facts(name: str, arch: Arch) -> dict[str, Any]:
+        try:
+            total = cost(arch, image_size)
+            costs: dict[str, Any] = {"params": total.params, "gflops": total.gflops}
+        except ArchError:
+            costs = {"params": None, "gflops": None}
+        return {"name": name, **costs, "in_space": space.encode(arch) is not None, "source": space.sources[name]}
+
+    gflops, cheapest = moves.cheapest(space, image_size)
+    return {
+        "name": space.name,
+        "description": space.description,
+        "count": str(space.count()),
+        "image_size": image_size,
+        "choices": {name: list(values) for name, values in space.values.items()},
+        "seed_points": [facts(name, arch) for name, arch in space.seeds.items()],
+        "cheapest": {"gflops": gflops, "params": cost(space.expand(cheapest), image_size).params},
+    }
 
 
 def _about(number: int) -> str:
@@ -173,7 +222,7 @@ def _table(*columns: str) -> "Table":
 
 
 def _print(*parts: "Table | str") -> None:
-    from lstn_search.cli.console import make_console
+    from lstn_search.watch.console import make_console
 
     console = make_console(wide=False)
     for part in parts:

@@ -17,10 +17,15 @@ def register(app: typer.Typer) -> None:
 
 def download_command(
     dataset: Annotated[str, typer.Argument(help="caltech101 or cifar10.", show_default=False)],
-    data_dir: Annotated[Path, typer.Option(help="The folder to put it in.", show_default=False)],
+    data_dir: Annotated[
+        Path | None, typer.Option(help="The folder to put it in.", show_default="$LSTN_DATA_DIR or the user's")
+    ] = None,
 ) -> None:
     """Fetch a dataset with torchvision's downloads. No other command ever downloads anything."""
     from lstn_search.data.download import download
+    from lstn_search.data.places import download_dir
 
-    download(dataset, data_dir.expanduser())
-    print(printable(f"{dataset} is in {data_dir}; go on with --dataset {dataset} --data-dir {data_dir}"))
+    folder = download_dir() if data_dir is None else data_dir.expanduser()
+    download(dataset, folder)
+    given = "" if data_dir is None else f" --data-dir {data_dir}"  # where nobody says it, it is found
+    print(printable(f"{dataset} is in {folder}; go on with --dataset {dataset}{given}"))

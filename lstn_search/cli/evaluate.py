@@ -6,29 +6,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lstn_search.cli.arch_words import ArchWords, name_arch
 from lstn_search.cli.options import (
     Force,
     Given,
+    Json,
+    Quiet,
     RunStorage,
     SeedPointSpace,
     check_writable,
     options,
-    split_run,
     with_settings,
 )
-from lstn_search.errors import RunError, SettingError
+from lstn_search.data.places import located
 from lstn_search.jobs.launch import EngineOptions
-from lstn_search.runs.manifest import MANIFEST
 from lstn_search.spec.arch import Arch
 from lstn_search.spec.fields import OUTPUT, TRAINING, described
-from lstn_search.spec.task import FULL_SCHEDULE, Task
+from lstn_search.spec.task import DEFAULT_DATASET, FULL_SCHEDULE, Task
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from lstn_search.training.evaluation import EvalReport, Evaluation
 
-__all__ = ["full_schedule_task", "register", "resolve_eval_arch"]
+__all__ = ["full_schedule_task", "register"]
 
 
 def register(app: typer.Typer) -> None:
@@ -40,12 +41,7 @@ def register(app: typer.Typer) -> None:
 def eval_command(
     of_task: Given,
     of_engine: Given,
-    arch: Annotated[
-        str,
-        typer.Option(
-            help="A seed point (stn, vstn, lstn, light, places), none, an arch.json, or RUN[:best|knee|max-gflops=X|N]."
-        ),
-    ],
+    arch: ArchWords,
     space: SeedPointSpace = "lstn",
     out: Annotated[
         Path | None,
@@ -53,15 +49,17 @@ def eval_command(
     ] = None,
     force: Force = False,
     storage: RunStorage = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=OUTPUT)] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train one architecture at the full schedule and test it, beside a control without a transformer and an oracle.
 
     By default 4,000 recover steps and 12 joint epochs; an architecture of a RUN is trained with the run's other
     settings. The test images are looked at once, at the end.
     """
-    name, chosen, run_task = resolve_eval_arch(arch, space, storage)
-    task = full_schedule_task(of_task, run_task)
+    named = name_arch(arch, space, storage)
+    chosen, name = named.arch, named.name
+    task = located(full_schedule_task(of_task, named.task))
     if chosen is not None:
         from lstn_search.spec.cost import check_trainable
 
@@ -74,9 +72,9 @@ def eval_command(
         check_place(out, force=force)
 
     from lstn_search.api import evaluate
-    from lstn_search.cli.console import make_console
+    from lstn_search.watch.console import make_console
 
-    with make_console(stderr=True).status("data") as status:
+    with make_console(stderr=True, quiet=quiet).status("data") as status:
         report = evaluate(
             chosen, task, name=name, out=out, force=force, cache_dir=of_engine.get("cache_dir"), on_stage=status.update
         )
@@ -86,27 +84,8 @@ def eval_command(
         _print(make_console(), report, chosen)
 
 
-def resolve_eval_arch(text: str, space: str, storage: str | None = None) -> tuple[str, Arch | None, Task | None]:
-    """The name to print, the architecture (None for none), and the task of the run it comes from, if it does."""
-    from lstn_search.spec.space import load_space, resolve_arch
-
-    if text == "none":
-        return text, None, None
-    if (found := split_run(text)) is not None:
-        from lstn_search.runs.run import open_run
-
-        folder, which = found
-        run = open_run(folder, storage=storage)
-        candidate = run.find(which).candidate
-        return candidate.name, candidate.arch, run.task
-    for place in (text, text.partition(":")[0]):
-        if Path(place).is_dir():
-            raise RunError(f"{place} holds no run (no {MANIFEST}); give the folder a search wrote")
-    return Path(text).stem, resolve_arch(text, load_space(space)), None
-
-
-def full_schedule_task(given: Given, run_task: Task | None, *, command: str = "eval") -> Task:
-    """The task: the run's where there is one, at the full schedule, changed by what was given.
+def full_schedule_task(given: Given, run_task: Task | None) -> Task:
+    """The task: the run's where there is one (else on Caltech-101), at the full schedule, changed by what was given.
 
     With another protocol than the run's the training is that protocol's own.
     """
@@ -114,16 +93,13 @@ def full_schedule_task(given: Given, run_task: Task | None, *, command: str = "e
     protocol = given.get("protocol", base.get("protocol", "recover"))
     if base and protocol != base["protocol"]:
         base = {field.name: base[field.name] for field, known in described(Task) if known.panel != TRAINING}
-    merged = base | (FULL_SCHEDULE if protocol == "recover" else {}) | given
-    if "dataset" not in merged:
-        raise SettingError(f"{command} needs --dataset, unless --arch names a run; for example --dataset glyphs")
-    return Task.of(**merged)
+    return Task.of(**{"dataset": DEFAULT_DATASET} | base | (FULL_SCHEDULE if protocol == "recover" else {}) | given)
 
 
 def _print(console: Any, report: "EvalReport", arch: Arch | None) -> None:
-    from lstn_search.cli.progress import data_line
-    from lstn_search.cli.tables import why_inert
     from lstn_search.spec.cost import gflops_as_trained
+    from lstn_search.watch.progress import data_line
+    from lstn_search.watch.tables import why_inert
 
     console.print(data_line(report.data))
     console.print(_table(report))
@@ -150,7 +126,7 @@ def _table(report: "EvalReport") -> "Table":
     from rich import box
     from rich.table import Table
 
-    from lstn_search.cli.tables import number
+    from lstn_search.watch.tables import number
 
     task = report.task
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title_justify="left", header_style="bold")

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lstn_search.cli.options import Given, Retries, RunFolderArgument, RunStorage, options, with_settings
+from lstn_search.cli.options import Given, Json, Quiet, Retries, RunFolderArgument, RunStorage, options, with_settings
 from lstn_search.jobs.launch import EngineOptions
-from lstn_search.spec.fields import LENGTH, OUTPUT
+from lstn_search.spec.fields import LENGTH
 from lstn_search.spec.task import Task
 
 if TYPE_CHECKING:
@@ -47,7 +47,8 @@ def fidelity_command(
     seed: Annotated[
         int, typer.Option(help="Of the bootstrap, and of what --deployment trains.", rich_help_panel=LENGTH)
     ] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.", rich_help_panel=OUTPUT)] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Say which cheap measurements of a search rank its architectures: Kendall's tau with a 95 % interval.
 
@@ -56,14 +57,14 @@ def fidelity_command(
     RUN/fidelity.json.
     """
     from lstn_search.api import fidelity
-    from lstn_search.cli.console import make_console
-    from lstn_search.cli.progress import StatusLine
     from lstn_search.runs.run import open_run
+    from lstn_search.watch.console import make_console
+    from lstn_search.watch.progress import FidelityProgress
 
     console = make_console()
     opened, engine = open_run(run, storage=storage), EngineOptions(**of_engine)
     try:
-        with StatusLine() as watcher:
+        with FidelityProgress(make_console(stderr=True, quiet=quiet)) as watcher:
             info = fidelity(
                 opened, deployment=deployment, rung=rung, minutes=minutes, engine=engine, retries=retries,
                 seed=seed, watcher=watcher, **of_task,
@@ -71,20 +72,22 @@ def fidelity_command(
     except KeyboardInterrupt:
         if deployment is None:
             raise
-        console.print(f"interrupted; what was trained is in {run / 'fidelity'}. To go on: the same command")
+        watcher.note(f"interrupted; what was trained is in {run / 'fidelity'}. To go on: the same command")
         raise typer.Exit(130) from None
     if as_json:
         print(json.dumps(info.to_dict(), indent=2))
         return
     if info.correlations:
         console.print(_table(info))
-    for line in (*info.notes, info.deployment_sentence, *(f"warning: {warning}" for warning in info.warnings)):
+    for line in (*info.notes, info.deployment_sentence):
         console.print(line)
+    for warning in info.warnings:
+        make_console(stderr=True).print(f"warning: {warning}")
 
 
 def _table(info: "FidelityInfo") -> "Table":
     """The correlations, grouped by what they are taken against; 80 columns are enough for it."""
-    from lstn_search.cli.tables import number, plain_table
+    from lstn_search.watch.tables import number, plain_table
 
     table = plain_table(
         f"Rank correlation of {info.num} architectures within the budget",

@@ -10,14 +10,16 @@ from typing import Annotated, Any
 
 import typer
 
-from lstn_search.errors import SettingError
-from lstn_search.runs.manifest import MANIFEST
+from lstn_search.errors import SettingError, did_you_mean
 from lstn_search.spec.fields import OUTPUT, PANELS, WHERE, described, option_name, plain_type
 
 __all__ = [
-    *("Force", "Given", "Retries", "RunFolderArgument", "RunStorage", "SeedPointSpace"),
-    *("check_writable", "options", "split_run", "with_settings"),
+    *("Force", "Given", "Json", "Quiet", "Retries", "RunFolderArgument", "RunStorage", "SeedPointSpace"),
+    *("check_writable", "options", "with_settings"),
 ]
+
+CONFIG = "lstn-search.config"
+"""Where a command's context keeps the settings of a file that are no options."""
 
 Given = dict[str, Any]
 """The settings that the command line gave; what it left open is not in it."""
@@ -35,6 +37,11 @@ RunStorage = Annotated[
         rich_help_panel=WHERE,
     ),
 ]
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print JSON, and all else on standard error.", rich_help_panel=OUTPUT),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the result alone.", rich_help_panel=OUTPUT)]
 Force = Annotated[
     bool,
     typer.Option("--force", help="Also replace files that no export wrote; others stay.", rich_help_panel=OUTPUT),
@@ -44,21 +51,24 @@ SeedPointSpace = Annotated[str, typer.Option(help="Whose seed points --arch may 
 
 def options(
     settings: type, *names: str, place: str = "", of_run: bool = False, words: Mapping[str, str] | None = None
-) -> list[inspect.Parameter]:
+) -> "_Options":
     """The options that set these fields of a dataclass (by default all that are options), for `with_settings`.
 
     `place` names defaults that are others `elsewhere`; there nothing is required. `of_run`: the default is the run's
     setting. `words` are other words of help.
     """
-    parameters = []
+    parameters = _Options()
     for field, known in described(settings):
-        if not known.is_option or (names and field.name not in names):
+        if names and field.name not in names:
+            continue
+        if not known.is_option:
+            parameters.hidden[field.name] = field
             continue
         default, shown = known.elsewhere.get(place, field.default), known.unset or True
         if of_run:
             default, shown = None, "the run's"
         elif default is dataclasses.MISSING:
-            default = None if place else inspect.Parameter.empty
+            default, shown = (None, known.unset or True) if place else (inspect.Parameter.empty, True)
         elif "paper" in known.elsewhere:
             shown = f"{default}; paper: {known.elsewhere['paper']}"
         if isinstance(default, tuple):
@@ -77,7 +87,15 @@ def options(
     return parameters
 
 
-def with_settings(**groups: list[inspect.Parameter]) -> Callable[[Command], Command]:
+class _Options(list[inspect.Parameter]):
+    """Options, and the settings beside them that only Python and a file of settings set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden: dict[str, dataclasses.Field[Any]] = {}
+
+
+def with_settings(**groups: "_Options") -> Callable[[Command], Command]:
     """Give a command `options`: those of each group that were given come in one argument, a `Given`, of its name."""
 
     def decorate(command: Command) -> Command:
@@ -85,13 +103,24 @@ def with_settings(**groups: list[inspect.Parameter]) -> Callable[[Command], Comm
         of_groups = (one for group in groups.values() for one in group)
         parameters = [_keyword(one.name, one.annotation, one.default) for one in (*own, *of_groups)]
         parameters.sort(key=_place)
+        names = {one.name for one in parameters}
+        hidden = {name: (group, field) for group, of_group in groups.items() for name, field in of_group.hidden.items()
+                  if name not in names}  # fmt: skip
+
+        def read(ctx: typer.Context, file: Path | None) -> None:
+            if file is not None and not ctx.resilient_parsing:
+                ctx.default_map, ctx.meta[CONFIG] = _settings_of(file, ctx, hidden)
+
+        parameters.insert(0, _keyword("config", Annotated[Path | None, _config(read)], None))
         parameters.insert(0, _keyword("ctx", typer.Context))
 
         @functools.wraps(command)
-        def run(ctx: typer.Context, **values: Any) -> None:
+        def run(ctx: typer.Context, config: Path | None = None, **values: Any) -> None:
             for group, of_group in groups.items():
                 pairs = [(one.name, values.pop(one.name)) for one in of_group]
                 values[group] = {name: value for name, value in pairs if _is_given(ctx, name)}
+            for name, value in ctx.meta.get(CONFIG, {}).items():
+                values[hidden[name][0]][name] = value
             command(**values)
 
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -111,21 +140,43 @@ def _expanded(text: str) -> str:
 
 def _is_given(ctx: typer.Context, name: str) -> bool:
     source = ctx.get_parameter_source(name)
-    return source is not None and source.name == "COMMANDLINE"
+    return source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP")
+
+
+def _config(read: Callable[[typer.Context, Path | None], None]) -> Any:
+    return typer.Option(
+        help="A TOML file of settings, such as a run's settings.toml; what is given here comes before it.",
+        is_eager=True,
+        callback=read,
+    )
+
+
+def _settings_of(file: Path, ctx: typer.Context, hidden: Mapping[str, tuple[str, Any]]) -> tuple[Given, Given]:
+    """The settings of a file that are options, and those that are not. Raises SettingError on an unknown one."""
+    from lstn_search.runs.settings_file import read_settings
+
+    several = {str(one.name): getattr(one, "multiple", False) for one in ctx.command.params if one.name != "config"}
+    of_options: Given = {}
+    others: Given = {}
+    for name, value in read_settings(file).items():
+        if name in hidden:
+            kind = plain_type(hidden[name][1])
+            try:
+                others[name] = kind(value)
+            except (TypeError, ValueError):
+                raise SettingError(f"{file}: {name} must be a {kind.__name__}, got {value!r}") from None
+        elif name in several:
+            is_list = isinstance(value, list)
+            of_options[name] = ([value], value)[is_list] if several[name] else ",".join(value) if is_list else value
+        else:
+            raise SettingError(f"{file}: unknown setting {name!r}; {did_you_mean(name, [*several, *hidden])}")
+    return of_options, others
 
 
 def _place(parameter: inspect.Parameter) -> tuple[int, bool]:
     """Of an option in the help: by its panel, what has none first; and what is required first."""
     panel = parameter.annotation.__metadata__[0].rich_help_panel
     return -1 if panel is None else PANELS.index(panel), parameter.default is not inspect.Parameter.empty
-
-
-def split_run(text: str) -> tuple[Path, str] | None:
-    """The run and what of it (else `best`) in RUN[:WHICH], where RUN may hold colons; None when there is no run."""
-    for folder, which in ((text, ""), text.rpartition(":")[::2]):
-        if (Path(folder) / MANIFEST).is_file():
-            return Path(folder), which or "best"
-    return None
 
 
 def check_writable(folder: Path) -> None:

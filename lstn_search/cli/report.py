@@ -26,9 +26,9 @@ def report_command(
 
     Whatever the run holds is drawn, also after an interrupted search; what is missing is named with the command for it.
     """
-    from lstn_search.cli.console import make_console
     from lstn_search.pages.facts.history import open_with_history
     from lstn_search.pages.page import report
+    from lstn_search.watch.console import make_console
 
     console = make_console()
     with console.status("drawing the report"):

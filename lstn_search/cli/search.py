@@ -1,23 +1,26 @@
 """The command `search`."""
 
 import dataclasses
+import json
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lstn_search.cli.options import Given, Retries, options, with_settings
+from lstn_search.cli.options import Given, Json, Quiet, Retries, options, with_settings
 from lstn_search.errors import printable
 from lstn_search.jobs.launch import EngineOptions
+from lstn_search.program import program
 from lstn_search.spec.fields import LENGTH, OUTPUT, SEARCH, WHERE
-from lstn_search.spec.settings import SearchSettings, check_budget
+from lstn_search.spec.settings import SearchSettings
 from lstn_search.spec.space import load_space
 from lstn_search.spec.task import DEFAULT_BACKBONE, Task
 
 if TYPE_CHECKING:
+    from lstn_search.runs.run import Run
     from lstn_search.spec.ladder import Ladder
-    from lstn_search.study.logs import RungLog
 
 __all__ = ["register"]
 
@@ -74,80 +77,87 @@ def search_command(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in the folder.", rich_help_panel=OUTPUT)
     ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Search for the best localization nets under a FLOP budget.
 
     Trials see rotated, shifted and scaled images by default (--view affine): on upright ones every localizer ties.
     """
-    task = Task.of(**of_task)
-    loaded = load_space(space)
-    settings = SearchSettings(
-        task=task,
-        space_name=loaded.name,
-        space_digest=loaded.digest,
-        ladder=_ladder(loaded.ladder, ladder, eta),
-        seed=task.seed,
-        **of_search,
-    )
-    engine = EngineOptions(**of_engine)
-    check_budget(settings, loaded)  # before torch is imported: a budget nothing can meet is said at once
-    logs: tuple[RungLog, ...] = ()
-    if log:
-        from lstn_search.study.logs import make_logs  # it imports optuna
+    task, loaded, engine = Task.of(**of_task), load_space(space), EngineOptions(**of_engine)
+    out = out or _default_out(task, **of_search)
 
-        logs = make_logs(log, loaded)
-    out = out or _default_out(settings)
+    from lstn_search.api import search
+    from lstn_search.watch.console import make_console
+    from lstn_search.watch.progress import SearchProgress
 
-    from lstn_search.cli.console import make_console
-    from lstn_search.cli.progress import SearchProgress
-    from lstn_search.cli.tables import front_table, why_inert
-    from lstn_search.jobs.loop import Watchers
-    from lstn_search.ranking.facts import warnings
-    from lstn_search.study.search import search
-
-    console = make_console()
-    progress = SearchProgress(console, trials)
+    progress = SearchProgress(make_console(stderr=as_json, quiet=quiet), trials)
     try:
         with progress:
             run = search(
                 loaded,
-                settings,
-                out,
-                engine.start,
+                task,
+                **of_search,
+                ladder=_ladder(loaded.ladder, ladder, eta),
+                engine=engine,
+                out=out,
                 trials=trials,
                 minutes=minutes,
                 resume=resume,
                 retries=retries,
                 storage=storage,
-                watcher=Watchers(progress, *logs),
+                watcher=progress,
+                log=log or (),
             )
     except KeyboardInterrupt:
-        if progress.run is not None and progress.run.front:
-            console.print(front_table(progress.run))
-        console.print(f"interrupted; what was trained is in {out}. To go on: the same command with --resume")
+        if progress.run is not None and (progress.run.front or as_json):
+            _print_front(progress.run, as_json=as_json)
+        progress.note(f"interrupted; what was trained is in {out}. To go on: the same command with --resume")
         raise typer.Exit(130) from None
-    console.print(front_table(run))
-    if run.folder.manifest.get("exhausted"):
-        console.print("no further network within the budget turned up: the space is exhausted")
-    counts = run.folder.manifest["counts"]
-    console.print(f"not trained: {counts['rejected']} proposals over budget, {counts['duplicates']} duplicates")
-    if (why := why_inert(task)) and any(entry.status == "inert" for entry in run.entries if entry.results):
-        console.print(why)
+
+    from lstn_search.ranking.facts import warnings
+
+    _print_front(run, as_json=as_json)
     for note in (*run.notes, *warnings(run)):
         typer.echo(f"warning: {printable(note)}", err=True)
-    console.print(f"run folder: {out}")
+    for line in _closing_lines(run, out):
+        progress.note(line)
+
+
+def _print_front(run: "Run", *, as_json: bool) -> None:
+    from lstn_search.watch.console import make_console
+    from lstn_search.watch.tables import front_facts, front_table
+
+    if as_json:
+        print(json.dumps(front_facts(run), indent=2))
+    else:
+        console = make_console()
+        console.print(front_table(run, width=console.width))
+
+
+def _closing_lines(run: "Run", out: Path) -> Iterator[str]:
+    """What there is to know besides the front, and where to go from here."""
+    from lstn_search.watch.tables import why_inert
+
+    counts = run.folder.manifest["counts"]
+    if run.folder.manifest.get("exhausted"):
+        yield "no further network within the budget turned up: the space is exhausted"
+    yield f"not trained: {counts['rejected']} proposals over budget, {counts['duplicates']} duplicates"
+    if (why := why_inert(run.task)) and any(entry.status == "inert" for entry in run.entries if entry.results):
+        yield why
+    yield f"run folder: {out}"
     words = shlex.join([str(out), *run.folder.storage_words])
-    console.print(f"to look at it: python cli.py report {words}")
+    yield f"to look at it: {program()} report {words}"
     if run.front:
-        console.print(f"to see what of it is luck: python cli.py verify {words}")
-        console.print(f"to export the best: python cli.py export {words} --out DIR")
+        yield f"to see what of it is luck: {program()} verify {words}"
+        yield f"to export the best: {program()} export {words} --out DIR"
 
 
-def _default_out(settings: SearchSettings) -> Path:
+def _default_out(task: Task, *, budget_gflops: float, sampler: str = "tpe", **_: Any) -> Path:
     """runs/glyphs-0.03-tpe-s0, runs/glyphs-resnet18-0.03-tpe-s0; a folder of images goes by its own name."""
-    dataset = Path(settings.task.dataset.removeprefix("folder:")).absolute().name
-    backbone = "" if settings.task.backbone == DEFAULT_BACKBONE else f"-{settings.task.backbone.replace('/', '_')}"
-    return Path("runs") / f"{dataset}{backbone}-{settings.budget_gflops:g}-{settings.sampler}-s{settings.seed}"
+    dataset = Path(task.dataset.removeprefix("folder:")).absolute().name
+    backbone = "" if task.backbone == DEFAULT_BACKBONE else f"-{task.backbone.replace('/', '_')}"
+    return Path("runs") / f"{dataset}{backbone}-{budget_gflops:g}-{sampler}-s{task.seed}"
 
 
 def _ladder(default: "Ladder", text: str | None, eta: int | None) -> "Ladder":

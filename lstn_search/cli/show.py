@@ -5,16 +5,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lstn_search.cli.evaluate import full_schedule_task, resolve_eval_arch
+from lstn_search.cli.arch_words import name_arch, split_run
+from lstn_search.cli.evaluate import full_schedule_task
 from lstn_search.cli.options import (
     Given,
     RunStorage,
     SeedPointSpace,
     check_writable,
     options,
-    split_run,
     with_settings,
 )
+from lstn_search.data.places import located
 from lstn_search.errors import RunError, SettingError
 from lstn_search.jobs.launch import EngineOptions
 from lstn_search.spec.fields import OUTPUT, option_name
@@ -85,8 +86,8 @@ def show_command(
         check_suffix(out, film=animate)
         check_writable(out.parent)
 
-    from lstn_search.cli.console import make_console
     from lstn_search.pictures.before_after import draw_trained
+    from lstn_search.watch.console import make_console
 
     cache_dir = of_engine.get("cache_dir")
     if arch is None:
@@ -128,17 +129,18 @@ def _train(
     arch: str, space: str, storage: str | None, given: Given, cache_dir: Path | None, *, animate: bool
 ) -> "Trained":
     """Train an architecture as `eval` would, but for the test."""
-    from lstn_search.cli.console import make_console
     from lstn_search.data.cache import default_cache_dir
     from lstn_search.pictures.before_after import check_film
     from lstn_search.pictures.trained import train_for_show
     from lstn_search.spec.cost import check_trainable
     from lstn_search.training.prepared import prepare
+    from lstn_search.watch.console import make_console
 
-    name, chosen, run_task = resolve_eval_arch(arch, space, storage)
+    named = name_arch(arch, space, storage)
+    chosen, name = named.arch, named.name
     if chosen is None:
         raise SettingError("--arch none has no transformer, so there is nothing to show; name a network")
-    task = full_schedule_task(given, run_task, command="show --arch")
+    task = located(full_schedule_task(given, named.task))
     if animate:
         check_film(task)
     check_trainable(chosen, task.image_size, task.trial_size)  # before anything is loaded

@@ -2,8 +2,8 @@
 
 from rich.table import Table
 
-from lstn_search.cli.tables import number, plain_table
 from lstn_search.verification.result import Finalist, Verification
+from lstn_search.watch.tables import number, plain_table
 
 __all__ = ["verification_table"]
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lstn_search.cli.options import Given, Retries, RunFolderArgument, RunStorage, options, with_settings
+from lstn_search.cli.options import Given, Json, Quiet, Retries, RunFolderArgument, RunStorage, options, with_settings
 from lstn_search.jobs.launch import EngineOptions
-from lstn_search.spec.fields import LENGTH, OUTPUT
+from lstn_search.spec.fields import LENGTH
 from lstn_search.spec.task import Task
 
 if TYPE_CHECKING:
@@ -47,9 +47,8 @@ def verify_command(
     ] = None,
     retries: Retries = 1,
     storage: RunStorage = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print JSON instead of the table.", rich_help_panel=OUTPUT)
-    ] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Retrain the best of a run, its seed points, control and oracle with fresh seeds, and say which differ.
 
@@ -57,14 +56,14 @@ def verify_command(
     more --seeds add to what is there. Writes verify.json and verify.csv into RUN.
     """
     from lstn_search.api import verify
-    from lstn_search.cli.console import make_console
-    from lstn_search.cli.progress import VerifyProgress
     from lstn_search.runs.run import open_run
+    from lstn_search.watch.console import make_console
+    from lstn_search.watch.progress import VerifyProgress
 
     engine = EngineOptions(**of_engine)
     names = None if against is None else [name.strip() for name in against.split(",") if name.strip()]
     console = make_console()
-    progress = VerifyProgress(make_console(stderr=True) if as_json else console)
+    progress = VerifyProgress(make_console(stderr=as_json, quiet=quiet))
     try:
         with progress:
             verify(
@@ -73,13 +72,13 @@ def verify_command(
             )  # fmt: skip
     except KeyboardInterrupt:
         if progress.verification is not None:
-            _print(console, run, progress.verification, as_json=as_json)
+            _print(console, run, progress.verification, as_json=as_json, quiet=quiet)
         raise typer.Exit(130) from None
     assert progress.verification is not None
-    _print(console, run, progress.verification, as_json=as_json)
+    _print(console, run, progress.verification, as_json=as_json, quiet=quiet)
 
 
-def _print(console: "Console", run: Path, verification: "Verification", *, as_json: bool) -> None:
+def _print(console: "Console", run: Path, verification: "Verification", *, as_json: bool, quiet: bool) -> None:
     if as_json:
         print(json.dumps(verification.to_dict(), indent=2))
         return
@@ -90,5 +89,5 @@ def _print(console: "Console", run: Path, verification: "Verification", *, as_js
         console.print(sentence, soft_wrap=not console.is_terminal)
     if len(verification.complete_seeds) < len(verification.wanted_seeds):
         console.print(f"to go on: {verification.command}", soft_wrap=True)
-    if verification.complete_seeds:
+    if verification.complete_seeds and not quiet:
         console.print(f"written: {run / 'verify.json'}, {run / 'verify.csv'}", soft_wrap=True)

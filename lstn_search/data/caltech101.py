@@ -10,12 +10,13 @@ from pathlib import Path
 from lstn_search.data.listing import Listing, check_classes, list_class_folders, list_files, not_found
 from lstn_search.data.splits import scale_sizes, split_by_size
 from lstn_search.data.walk import Tree, is_folder
+from lstn_search.program import program
 
 __all__ = ["HOW_TO_GET", "SIZES", "read"]
 
 SIZES = (6277, 1200, 1200)
 HOW_TO_GET = (
-    "get it with `python cli.py download caltech101 --data-dir DIR`, or unpack "
+    f"get it with `{program()} download caltech101 --data-dir DIR`, or unpack "
     "101_ObjectCategories.tar.gz (in caltech-101.zip of the page data.caltech.edu) in DIR, and give --data-dir DIR"
 )
 _FOLDER = "101_ObjectCategories"

@@ -20,12 +20,13 @@ from lstn_search.data.pickles import read_pickle
 from lstn_search.data.splits import Split, cut
 from lstn_search.data.walk import Tree, is_folder
 from lstn_search.errors import DataError
+from lstn_search.program import program
 
 __all__ = ["HOW_TO_GET", "SIZES", "read"]
 
 SIZES = (40_000, 10_000, 10_000)
 HOW_TO_GET = (
-    "get it with `python cli.py download cifar10 --data-dir DIR`, or unpack "
+    f"get it with `{program()} download cifar10 --data-dir DIR`, or unpack "
     "cifar-10-python.tar.gz of the CIFAR-10 page (www.cs.toronto.edu/~kriz) in DIR, and give --data-dir DIR"
 )
 _BATCHES = "cifar-10-batches-py"

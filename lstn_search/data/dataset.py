@@ -19,6 +19,7 @@ from lstn_search.data.annotations import read_annotations
 from lstn_search.data.cache import cached_images, default_cache_dir
 from lstn_search.data.decoding import Row
 from lstn_search.data.listing import Listing
+from lstn_search.data.places import find_data_dir
 from lstn_search.data.poses import MIN_POSED, Annotation, fingerprint_of, match, settle, theta_of
 from lstn_search.data.splits import cut
 from lstn_search.data.walk import shown
@@ -44,8 +45,6 @@ _READERS: dict[str, Callable[..., Listing]] = {
     "tsrd": tsrd.read,
 }
 _DRAWN: dict[str, Callable[..., Listing]] = {"glyphs": glyphs.read, "clutter": clutter.read}
-_HOW_TO_GET = {name: reader.HOW_TO_GET for name, reader in
-               (("caltech101", caltech101), ("cifar10", cifar10), ("gtsrb", gtsrb), ("tsrd", tsrd))}  # fmt: skip
 _log = logging.getLogger(__name__)
 
 
@@ -122,9 +121,9 @@ def load_dataset(
     """Load a dataset (see DATASET_NAMES) resized to `image_size` x `image_size` pixels.
 
     The first call decodes every image into `cache_dir` (default: $LSTN_CACHE_DIR, or the user's cache folder); later
-    ones map that file into memory. `data_dir` is the folder that holds caltech101, cifar10, gtsrb or tsrd; glyphs and
-    clutter need none, and for folder:PATH it says where that folder is now. `split_seed` moves the images between the
-    parts that are not fixed by the dataset itself.
+    ones map that file into memory. `data_dir` is the folder that holds caltech101, cifar10, gtsrb or tsrd (default:
+    $LSTN_DATA_DIR, else ./data, else the user's data folder); glyphs and clutter need none, and for folder:PATH it says
+    where that folder is now. `split_seed` moves the images between the parts that are not fixed by the dataset itself.
 
     `poses` says where the objects are: nothing where all are upright and fill the image, "known" for the poses that
     the dataset itself knows (clutter, gtsrb, tsrd), else the path of a file of boxes, or of a folder of them
@@ -201,9 +200,9 @@ def _list(name: str, *, data_dir: Path | None, split_seed: int, cache_dir: Path)
     if name.startswith(FOLDER_PREFIX):
         path = data_dir or Path(name.removeprefix(FOLDER_PREFIX))
         return folder.read(Path(path).expanduser(), split_seed=split_seed, cache_dir=cache_dir)
-    if data_dir is None:
-        raise DataError(f"dataset {name!r} needs --data-dir, the folder that holds it; {_HOW_TO_GET[name]}")
-    return _READERS[name](Path(data_dir).expanduser(), split_seed=split_seed, cache_dir=cache_dir)
+    return _READERS[name](
+        Path(data_dir or find_data_dir(name)).expanduser(), split_seed=split_seed, cache_dir=cache_dir
+    )
 
 
 def _boxes(name: str, listing: Listing, source: str, share: float) -> dict[int, Annotation]:

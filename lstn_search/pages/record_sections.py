@@ -15,6 +15,7 @@ from lstn_search.pages.facts.rows import COLUMNS, trial_rows
 from lstn_search.pages.facts.theta import ThetaInfo
 from lstn_search.pages.section import Missing, Section, make_table, number
 from lstn_search.pictures.picture import Picture, draw_picture, load_picture
+from lstn_search.program import program
 
 if TYPE_CHECKING:
     from lstn_search.runs.run import Run
@@ -99,7 +100,7 @@ def pictures_section(run: "Run", folder: Path) -> Section:
             folder.mkdir(parents=True, exist_ok=True)
             draw_before_after(run, entry, file)
         except LstnError as error:
-            missing.append(Missing(what=f"{name}: {error}", command=f"python cli.py show --arch {arch}"))
+            missing.append(Missing(what=f"{name}: {error}", command=f"{program()} show --arch {arch}"))
             continue
         alt = f"Validation images before and after the transformer of {name}, with the classifier's predictions."
         pictures.append(load_picture(file, alt))
@@ -141,7 +142,7 @@ def commands_section(info: CommandsInfo) -> Section:
     return Section(
         key="commands",
         title="The commands",
-        sentence="What makes this run again, and what goes on from it; in the folder that holds cli.py.",
+        sentence="What makes this run again, and what goes on from it; in the folder where it was started.",
         notes=info.notes,
         commands=(info.search, info.resume, *info.others),
     )

@@ -18,6 +18,7 @@ from lstn_search.pages.section import Cell, Missing, Section, Table, make_table,
 from lstn_search.pictures.architecture_plot import ArchitectureInfo, architecture_info, draw_architecture
 from lstn_search.pictures.front_plot import FrontInfo, front_figure
 from lstn_search.pictures.picture import draw_picture
+from lstn_search.program import program
 
 if TYPE_CHECKING:
     from lstn_search.ranking.facts import FidelityInfo
@@ -113,7 +114,7 @@ def verified_section(verification: "Verification | None", run: "Run", folder: Pa
             title=title,
             sentence=what,
             missing=(
-                Missing(what="To know better:", command=f"python cli.py verify {shlex.quote(str(run.folder.path))}"),
+                Missing(what="To know better:", command=f"{program()} verify {shlex.quote(str(run.folder.path))}"),
             ),
         )
     seeds = len(verification.complete_seeds)
@@ -282,7 +283,7 @@ def fidelity_section(info: "FidelityInfo", run: "Run", folder: Path) -> Section:
         f"Of {len(found)} pairs of measures, {trusted} can be trusted to rank alike and {doubtful} cannot; of the "
         "others there are too few architectures to say more than a hint."
     )
-    command = f"python cli.py fidelity {shlex.quote(str(run.folder.path))} --deployment 8"
+    command = f"{program()} fidelity {shlex.quote(str(run.folder.path))} --deployment 8"
     missing = (
         ()
         if info.deployment

@@ -1,6 +1,7 @@
 """The run folder: its manifest, its lock, and the names of the files in it.
 
 manifest.json   settings, seeds, versions, data hash, hardware, references, counts
+settings.toml   makes the run again: search --config
 study.db        the Optuna study (SQLite): every trial, rejected and duplicate proposals included
 trials.csv      one row a trained architecture        pareto.csv, pareto.json, pareto.png   the front
 weights/        the trained localizer and classifier of each architecture on the front, and of the seed points

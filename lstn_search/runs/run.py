@@ -1,6 +1,7 @@
 """A run: a search's folder and what is in it, to read from while it goes on and afterwards."""
 
 import dataclasses
+import re
 from pathlib import Path
 
 from lstn_search.errors import RunError, SettingError
@@ -56,10 +57,14 @@ class Run:
         return offered[pareto.pick([entry.point for entry in offered], how, costs)]
 
     def find(self, which: str) -> Entry:
-        """An entry by pick (see `pick`), by name or by trial number. Raises SettingError when there is none."""
+        """An entry by pick (see `pick`), name, trial number or digest (its beginning). SettingError: there is none."""
         for entry in self.entries:
             if which in (entry.candidate.name, str(entry.candidate.number)):
                 return entry
+        if re.fullmatch(r"[0-9a-f]{8,64}", which):
+            alike = [entry for entry in self.entries if entry.candidate.arch.digest.startswith(which)]
+            if len(alike) == 1:
+                return alike[0]
         if which.removeprefix("t").isdecimal():
             raise SettingError(f"{self.folder.path} holds no trained architecture {which!r}; its trials.csv lists them")
         return self.pick(which)

@@ -11,13 +11,16 @@ from lstn_search.spec.ladder import MAX_EPOCHS
 from lstn_search.spec.names import DATASET_NAMES, FILL_NAMES, VIEW_NAMES, check_name
 from lstn_search.spec.reading import MAX_NUMBER, check_table, short
 
-__all__ = ["DEFAULT_BACKBONE", "DEFAULT_TRIAL_SIZE", "FULL_SCHEDULE", "Kind", "Protocol", "Task"]
+__all__ = ["DEFAULT_BACKBONE", "DEFAULT_DATASET", "DEFAULT_TRIAL_SIZE", "FULL_SCHEDULE", "Kind", "Protocol", "Task"]
 
 Protocol = Literal["recover", "paper"]
 
 Kind = Literal["warm", "reference", "precision", "verification", "deployment", "run"]
 """What is kept and found again by its task: a warm classifier, control or oracle, the faster precision, a training of
 `verify`, one of `fidelity --deployment`, a run to go on with."""
+
+DEFAULT_DATASET = "caltech101"
+"""What `eval` trains on when nothing else is asked for."""
 
 DEFAULT_BACKBONE = "test_resnet"
 """timm's smallest ResNet (0.4 M parameters): what the tool trains when nothing else is asked for."""
@@ -54,13 +57,18 @@ class Task:
     """
 
     dataset: str = setting(
-        help=f"One of: {', '.join(DATASET_NAMES)}.", panel=DATA, checked_by=check_name, ignored_by=FINGERPRINT
+        help=f"One of: {', '.join(DATASET_NAMES)}.",
+        panel=DATA,
+        checked_by=check_name,
+        unset=DEFAULT_DATASET,
+        ignored_by=FINGERPRINT,
     )
     data_dir: str | None = setting(
         None,
         help="The folder that holds the dataset; of folder:PATH where it is now.",
         panel=DATA,
         is_path=True,
+        unset="$LSTN_DATA_DIR, ./data or the user's",
         ignored_by=FINGERPRINT
         | dict.fromkeys(("verification", "deployment", "run"), "images may move; their fingerprint is compared"),
     )

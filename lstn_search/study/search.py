@@ -15,6 +15,7 @@ from lstn_search.jobs.loop import MakeEngine, Watcher, check_limits, deadline_af
 from lstn_search.runs.entries import Candidate, Entry, score
 from lstn_search.runs.folder import RunFolder, checkpoint_file
 from lstn_search.runs.run import Run
+from lstn_search.runs.settings_file import write_settings
 from lstn_search.spec.fields import check_count
 from lstn_search.spec.results import DEAD, References, TrialResult
 from lstn_search.spec.settings import SearchSettings, check_budget
@@ -45,7 +46,7 @@ def search(
     """
     check_count("trials", trials, limit=1_000_000)
     check_limits(minutes, retries)
-    space = space.for_trials(image_size=settings.task.image_size, trial_size=settings.task.trial_size)
+    given, space = space, space.for_trials(image_size=settings.task.image_size, trial_size=settings.task.trial_size)
     check_budget(settings, space)
     start, deadline, watcher = time.monotonic(), deadline_after(minutes), watcher or SearchWatcher()
     folder = RunFolder.create(out, settings, resume=resume, storage=storage)
@@ -57,6 +58,7 @@ def search(
             folder.check_same_images(facts, cure="choose another --out")
             shared = engine.setup.folder
             folder.write_manifest(**facts, checkpoints_in=None if shared == folder.path.resolve() else str(shared))
+            write_settings(folder, given, trials=trials, minutes=minutes)
             source = Search(folder, space, trials=trials, watcher=watcher)
             watcher.on_ready(source)
             try:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 
 from lstn_search.errors import SettingError, did_you_mean
+from lstn_search.program import program
 from lstn_search.runs.entries import Entry
 from lstn_search.runs.run import Run
 from lstn_search.spec.arch import Arch
@@ -115,7 +116,7 @@ def make_plan(
         budget_gflops=settings.budget_gflops,
         num_val=run.folder.image_fact("val"),
         num_test=run.folder.image_fact("test"),
-        command=f"python cli.py verify {shlex.join(words)} --top {top} --seeds {seeds}{given}",
+        command=f"{program()} verify {shlex.join(words)} --top {top} --seeds {seeds}{given}",
     )
 
 

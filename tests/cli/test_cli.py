@@ -93,13 +93,17 @@ def search(*args: str, dataset: str = "glyphs", budget: str = "0.03") -> list[st
         (search("--batch-size", "1"), "batch size must be a whole number of at least 2, got 1"),
         (search("--view-strength", "nan"), "view strength must be"),
         (["eval", "--arch", "lsnt", "--dataset", "glyphs"], "architecture 'lsnt' is unknown; did you mean 'lstn'?"),
-        (["eval", "--arch", "lstn"], "eval needs --dataset, unless --arch names a run; for example --dataset glyphs"),
         (["eval", "--arch", "lstn", "--dataset", "glyph"], "unknown dataset 'glyph'; did you mean 'glyphs'?"),
         (["eval", "--arch", "nowhere.json", "--dataset", "glyphs"], "nowhere.json: cannot be read"),
         (
             ["export", "nowhere", "--out", "x"],
             "nowhere holds no run (no manifest.json); give the folder a search wrote",
         ),
+        (["export", "--out", "x"], "export takes a run, or --arch RUN:WHICH; for example: export runs/demo:best"),
+        (["export", "--arch", "lstn", "--out", "x"], "lstn has no trained weights to export: name one of a run"),
+        (["cost", "--arch", "none"], "--arch none has no localization net, so there is nothing to count"),
+        (["cost", "--arch", "."], ". holds no run (no manifest.json)"),
+        (search("--config", "nowhere.toml"), "nowhere.toml: cannot be read"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
@@ -119,7 +123,6 @@ def test_a_word_or_number_without_meaning(refusal: Refusal, args: list[str], mes
         (search("extra"), "unexpected extra argument"),
         (["serach"], "No such command 'serach'"),
         (["export", "run"], "Missing option '--out'"),
-        (["export"], "Missing argument 'run'"),
         (["eval"], "Missing option '--arch'"),
         (["space", "shwo"], "No such command 'shwo'"),
     ],
@@ -215,10 +218,36 @@ def inline(monkeypatch: pytest.MonkeyPatch, cache_dir: Path) -> None:
 
 
 @pytest.mark.usefixtures("in_tmp", "inline")
-def test_a_missing_data_folder_is_said_with_how_to_get_the_data(refusal: Refusal) -> None:
+def test_a_missing_data_folder_is_said_with_how_to_get_the_data(
+    refusal: Refusal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     command = search("--backbone", "test_byobnet", "--workers", "1", dataset="caltech101")
-    assert "dataset 'caltech101' needs --data-dir, the folder that holds it; " in refusal(*command)
+    monkeypatch.delenv("LSTN_DATA_DIR", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    for words in (command, ["eval", "--arch", "lstn"], ["show", "--arch", "lstn"]):
+        said = refusal(*words)
+        assert said.startswith(f"dataset 'caltech101' is not in {Path('data').absolute()} or {tmp_path / 'data'}")
+        assert said.endswith("get it with `python cli.py download caltech101`, or name its folder with --data-dir")
     assert "nowhere" in refusal(*command, "--data-dir", "nowhere")
+
+
+def test_missing_images_are_said_before_torch_is_loaded(tmp_path: Path) -> None:
+    code = (
+        "import sys; from lstn_search.cli import main\n"
+        "search = ['search', '--budget-gflops', '1', '--dataset', 'folder:nowhere']\n"
+        "for words in (search, ['eval', '--arch', 'lstn']):\n"
+        "    sys.argv[1:] = words\n"
+        "    try:\n        main()\n"
+        "    except SystemExit as end:\n        assert end.code == 2\n"
+        "    assert not {'torch', 'optuna'} & set(sys.modules)"
+    )
+    environment = os.environ | {"LSTN_DATA_DIR": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and len(done.stderr.splitlines()) == 2, done.stderr
+    assert f"dataset 'caltech101' is not in $LSTN_DATA_DIR ({tmp_path})" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("in_tmp", "inline")

@@ -11,6 +11,7 @@ import pytest
 from tiny_spaces import with_warp
 
 from lstn_search.cli import app, main
+from lstn_search.runs.run import Run
 from lstn_search.spec import moves
 from lstn_search.spec.cost import cost
 from lstn_search.spec.space import load_space, space_folder
@@ -219,3 +220,29 @@ def test_describing_brings_no_torch() -> None:
     for args in (["--help"], ["cost", "--arch", "lstn"], ["space", "show", "lstn"]):
         code += f"app({args!r}, standalone_mode=False)\n"
     subprocess.run([sys.executable, "-c", code + NO_TORCH], cwd=ROOT, check=True, capture_output=True)
+
+
+# -- the words of --arch -----------------------------------------------------------------------------------------------
+
+
+def test_cost_takes_an_architecture_of_a_run_at_its_image_size(
+    capsys: pytest.CaptureFixture[str], complete_run: Run
+) -> None:
+    best, path = complete_run.pick("best").candidate, complete_run.folder.path
+    for which in ("", ":best", f":{best.name}", f":{best.number}", f":{best.arch.digest[:8]}"):
+        facts = json.loads(call(capsys, "cost", "--arch", f"{path}{which}", "--json"))
+        assert (facts["arch"], facts["digest"]) == (best.name, best.arch.digest)
+        assert facts["image_size"] == complete_run.task.image_size
+    assert json.loads(call(capsys, "cost", "--arch", str(path), "--json", "--image-size", "96"))["image_size"] == 96
+
+
+def test_space_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert [row["seed_points"] for row in json.loads(call(capsys, "space", "list", "--json"))] == [list(LSTN.seeds)]
+    facts = json.loads(call(capsys, "space", "show", "lstn", "--json"))
+    assert facts["choices"] == {name: list(values) for name, values in LSTN.values.items()}
+    assert facts["seed_points"][2]["gflops"] == cost(LSTN.seeds["lstn"], 224).gflops
+
+
+def test_quiet_leaves_the_table_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    loud, quiet = call(capsys, "cost", "--arch", "lstn"), call(capsys, "cost", "--arch", "lstn", "--quiet")
+    assert loud.startswith(quiet.rstrip()) and "Not included" in loud and "Not included" not in quiet

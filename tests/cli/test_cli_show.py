@@ -89,7 +89,6 @@ def test_a_network_can_be_trained_for_it(cli: Cli, small_dataset: Path) -> None:
         (["RUN", "--num-views", "-1"], "the number of views must be at least 0, got -1"),
         (["RUN", "--images", "empty"], "empty holds no image file; give a folder of them to --images"),
         (["RUN", "--out", "/proc/nowhere/x.png"], "/proc/nowhere cannot be written"),
-        (["--arch", "lstn"], "show --arch needs --dataset, unless --arch names a run"),
         (["--arch", "none", "--dataset", "glyphs"], "--arch none has no transformer, so there is nothing to show"),
         (
             ["--arch", "lstn", "--dataset", "glyphs", "--protocol", "paper", "--animate"],

@@ -26,13 +26,16 @@ def test_the_folder_may_be_given_at_any_level(tmp_path: Path, cache_dir: Path, b
     assert len(above.images_NHWC) == 35
 
 
-def test_missing_images_come_with_the_way_to_get_them(tmp_path: Path, cache_dir: Path) -> None:
-    with pytest.raises(DataError, match=r"^there is no folder .*nowhere; give.*cli\.py download caltech101") as e:
+def test_missing_images_come_with_the_way_to_get_them(
+    tmp_path: Path, cache_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DataError, match=r"^there is no folder .*nowhere; give.*download caltech101") as e:
         load_dataset("caltech101", image_size=8, data_dir=tmp_path / "nowhere", cache_dir=cache_dir)
     assert "\n" not in str(e.value)
     with pytest.raises(DataError, match=r"holds no caltech101/101_ObjectCategories; get it with"):
         load_dataset("caltech101", image_size=8, data_dir=tmp_path, cache_dir=cache_dir)
-    with pytest.raises(DataError, match=r"^dataset 'caltech101' needs --data-dir.*cli\.py download caltech101"):
+    monkeypatch.setenv("LSTN_DATA_DIR", str(tmp_path / "empty"))
+    with pytest.raises(DataError, match=r"^dataset 'caltech101' is not in \$LSTN_DATA_DIR .*download caltech101`"):
         load_dataset("caltech101", image_size=8, cache_dir=cache_dir)
 
 

@@ -130,10 +130,11 @@ def test_the_folder_may_be_given_at_any_level(tmp_path: Path, below: str) -> Non
 
 
 @pytest.mark.usefixtures("cache_dir")
-def test_what_is_missing_or_does_not_fit_is_named(tmp_path: Path) -> None:
+def test_what_is_missing_or_does_not_fit_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(DataError, match=r"holds no Final_Training/Images .*get GTSRB_Final_Training_Images\.zip"):
         _load(tmp_path)
-    with pytest.raises(DataError, match=r"^dataset 'gtsrb' needs --data-dir"):
+    monkeypatch.setenv("LSTN_DATA_DIR", str(tmp_path / "empty"))
+    with pytest.raises(DataError, match=r"^dataset 'gtsrb' is not in \$LSTN_DATA_DIR .*; get GTSRB_Final_Training"):
         load_dataset("gtsrb", image_size=8)
     root = official(tmp_path / "one")
     table = root / "GT-final_test.csv"

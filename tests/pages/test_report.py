@@ -21,6 +21,7 @@ from lstn_search.cli import main
 from lstn_search.errors import RunError
 from lstn_search.pages.facts.history import History, read_history
 from lstn_search.pages.page import WrittenReport, report
+from lstn_search.program import program
 from lstn_search.runs.run import Run, open_run
 from lstn_search.spec.results import TrialResult
 
@@ -98,7 +99,7 @@ def test_the_numbers_are_those_of_the_run(run: Run, page: Page) -> None:
         assert f"{entry.candidate.gflops:.5f}" in page.text and f"{entry.candidate.params:,}" in page.text
     assert [row[0] for row in page.rows] == [entry.candidate.name for entry in run.entries]
     assert f'"id": "{run.folder.manifest["id"]}"' in page.text
-    words = page.text.partition(" --out OTHER_DIR")[0].rpartition("python cli.py search ")[2].split()
+    words = page.text.partition(" --out OTHER_DIR")[0].rpartition(f"{program()} search ")[2].split()
     options = dict(zip(words[::2], words[1::2], strict=True))
     assert (options["--dataset"], options["--budget-gflops"]) == ("glyphs", "0.03")
 
@@ -163,7 +164,7 @@ def test_there_is_always_a_page(run: Run, tmp_path: Path, change: Any) -> None:
 
 def test_without_weights_the_pictures_are_missing_with_their_cure(run: Run, page: Page) -> None:
     name = run.front[-1].candidate.name
-    assert f"python cli.py show --arch {run.folder.path}:{name}" in page.text
+    assert f"{program()} show --arch {run.folder.path}:{name}" in page.text
 
 
 def test_what_a_real_search_left(
@@ -245,7 +246,7 @@ def test_the_command_prints_file_size_and_seconds(
     text = Page(copied / "report.html").text
     assert "test %" in page.text and "test %" not in text
     assert "Not verified: these values are of one seed, and over-estimated" in text
-    assert f"python cli.py verify {copied}" in text
+    assert f"{program()} verify {copied}" in text
     assert "Control and oracle have not been trained." in text
     assert f"--out {copied} --resume" in text
 

@@ -18,7 +18,6 @@ from scipy import stats
 from tiny_spaces import SKIPS, with_warp
 
 from lstn_search.cli import main
-from lstn_search.cli.tables import front_table
 from lstn_search.nets.localizer import Localizer
 from lstn_search.pages.facts import theta
 from lstn_search.pages.facts.commands import commands_info
@@ -46,6 +45,7 @@ from lstn_search.spec.settings import SearchSettings
 from lstn_search.spec.space import load_space
 from lstn_search.spec.task import Task
 from lstn_search.spec.warp_families import DEFAULT_WARP, WARP_FAMILIES
+from lstn_search.watch.tables import front_table
 
 
 @pytest.fixture(scope="module")

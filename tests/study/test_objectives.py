@@ -11,7 +11,6 @@ import sqlalchemy
 from rich.console import Console
 from small_search import LADDER, NUM_SEEDS, PretendEngine, make_settings, write_space
 
-from lstn_search.cli.tables import front_table
 from lstn_search.errors import SettingError
 from lstn_search.pictures.front_plot import front_info
 from lstn_search.runs.entries import Entry
@@ -19,6 +18,7 @@ from lstn_search.runs.run import Run, open_run
 from lstn_search.spec.cost import cost
 from lstn_search.spec.space import Space, load_space
 from lstn_search.study.search import Search, SearchWatcher, search
+from lstn_search.watch.tables import front_table
 
 THREE = ("accuracy", "gflops", "params")
 TRIALS = 20

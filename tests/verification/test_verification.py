@@ -20,6 +20,7 @@ from verify_runs import TwoSlots, inline, make_run, verify
 from lstn_search.errors import RunError, SettingError
 from lstn_search.jobs.base import Ended, Engine, Job, WorkerSetup
 from lstn_search.jobs.local import LocalEngine
+from lstn_search.program import program
 from lstn_search.runs.folder import RunFolder
 from lstn_search.runs.run import open_run
 from lstn_search.spec.ladder import Ladder
@@ -156,7 +157,7 @@ def test_one_seed_after_the_other_and_every_training_once(run: Path) -> None:
     for row in found.rows:
         assert [(seed.val_top1, seed.test_top1) for seed in row.seeds] == [scores(row.name, s) for s in (1000, 1001)]
     assert read_verification(run) == found
-    assert found.command == f"python cli.py verify {run} --top 1 --seeds 2"
+    assert found.command == f"{program()} verify {run} --top 1 --seeds 2"
     assert found.versions["torch"] and found.hardware["cores"]
 
 

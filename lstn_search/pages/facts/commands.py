@@ -5,6 +5,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from lstn_search.errors import LstnError
+from lstn_search.program import program
 from lstn_search.spec.fields import changed, defaults, described, option_name
 from lstn_search.spec.ladder import DEFAULT_LADDER
 from lstn_search.spec.space import load_space
@@ -40,14 +41,14 @@ def commands_info(run: "Run") -> CommandsInfo:
     settings, where = run.folder.settings, shlex.join([str(run.folder.path), *run.folder.storage_words])
     num_trials = max(sum(not entry.candidate.is_seed for entry in run.entries), 1)
     words, notes = _search_words(settings, num_trials, run.folder.manifest.get("storage"))
-    line = f"python cli.py search {shlex.join(words)} --out"
+    line = f"{program()} search {shlex.join(words)} --out"
     best = shlex.join([f"{run.folder.path}:best", *run.folder.storage_words])
     others = [
-        ("retrain the front and the seed points with fresh seeds", f"python cli.py verify {where}"),
-        ("see whether the rungs rank", f"python cli.py fidelity {where}"),
-        ("train the best longer, and test it once", f"python cli.py eval --arch {best}"),
-        ("get the best as one Python file", f"python cli.py export {where} --out DIR"),
-        ("draw this page again", f"python cli.py report {where}"),
+        ("retrain the front and the seed points with fresh seeds", f"{program()} verify {where}"),
+        ("see whether the rungs rank", f"{program()} fidelity {where}"),
+        ("train the best longer, and test it once", f"{program()} eval --arch {best}"),
+        ("get the best as one Python file", f"{program()} export {where} --out DIR"),
+        ("draw this page again", f"{program()} report {where}"),
     ]  # fmt: skip
     return CommandsInfo(
         search=Command(what="make this run again", line=f"{line} OTHER_DIR"),

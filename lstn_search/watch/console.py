@@ -21,9 +21,12 @@ class _PlainConsole(Console):
         return super().render_str(printable(text), **options)
 
 
-def make_console(*, stderr: bool = False, wide: bool = True) -> Console:
-    """Standard output or error; without `wide` as wide as $COLUMNS says also where there is no terminal."""
-    console = _PlainConsole(stderr=stderr, highlight=False, markup=False, emoji=False)
-    if wide and not console.is_terminal:
+def make_console(*, stderr: bool = False, wide: bool = True, quiet: bool = False) -> Console:
+    """Standard output or error, or nowhere if `quiet`.
+
+    Without `wide` it is as wide as $COLUMNS says also where there is no terminal.
+    """
+    console = _PlainConsole(stderr=stderr, highlight=False, markup=False, emoji=False, quiet=quiet)
+    if wide and not (console.is_terminal or console.is_jupyter):
         console.width = WIDE
     return console

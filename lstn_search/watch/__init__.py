@@ -1,0 +1,1 @@
+"""Looking on: the console, tables, and the progress of what is under way, for the command line and for Python."""
