@@ -126,7 +126,7 @@ def bench(small_dataset: Path, small_cache: Path) -> "Workbench":
 
     from lstn_search.training.workbench import Workbench
 
-    return Workbench(small_task(small_dataset, recover_lr=1e-2), cache_dir=small_cache, progress=False)
+    return Workbench(small_task(small_dataset), cache_dir=small_cache, progress=False)
 
 
 @pytest.fixture(scope="session")

@@ -72,7 +72,7 @@ def small_task(dataset: Path, **settings: Any) -> Task:
         "trial_size": SIZE_PX,
         "backbone": "test_byobnet",
         "view_strength": 1.3,
-        "recover_steps": 100,
+        "recover_steps": 160,
         "epochs": 2,
         "warm_epochs": 8,
         "batch_size": 40,

@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from lstn_search.data import glyphs, load_dataset
 from lstn_search.data.glyphs import CHARACTERS, SIZES, draw

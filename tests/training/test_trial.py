@@ -163,7 +163,7 @@ def test_a_trial_put_aside_ends_like_one_that_was_never_interrupted(
     weights = state_of(model)
     assert all(torch.equal(tensor, weights[name]) for name, tensor in state_of(trial.model).items())
     assert [(row["stage"], row["at"]) for row in trial.snapshots] == [
-        *(("recover", steps) for steps in (4, 10, 20, 50, 100)),
+        *(("recover", steps) for steps in (6, 16, 32, 80, 160)),
         *(("joint", epochs) for epochs in (1, 2)),
     ]
     last_snapshot, localizer = trial.snapshots[-1]["localizer"], trial.model.transformer.localizer  # type: ignore[union-attr]

@@ -29,7 +29,7 @@ from lstn_search.verification.result import Verification
 
 pytestmark = pytest.mark.usefixtures("unproved")
 
-SHORT: dict[str, Any] = {"recover_steps": 20, "recover_lr": 1e-2, "precision": "fp32"}
+SHORT: dict[str, Any] = {"recover_steps": 20, "precision": "fp32"}
 
 
 @pytest.fixture
