@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test lint format bench chaos abuse lock clean
+.PHONY: help install demo test lint format docs dist bench chaos abuse lock clean
 .DEFAULT_GOAL := help
 
 help:  ## this list
@@ -39,6 +39,12 @@ format: install  ## let ruff rewrite the code
 	$(RUN) -m ruff format .
 	$(RUN) -m ruff check --fix .
 
+docs: install  ## the docs as a site in build/docs, to be read without a network
+	$(RUN) -m mkdocs build --quiet
+
+dist: install  ## the package as dist/*.tar.gz and dist/*.whl
+	$(RUN) -m hatchling build
+
 bench: install  ## the measurements behind the figures in benchmarks/*.md
 	$(RUN) benchmarks/cost.py
 	$(RUN) benchmarks/overhead.py
@@ -62,5 +68,5 @@ lock:  ## pin what pyproject.toml asks for, from a fresh environment; no index a
 	  .lock-venv/bin/pip freeze --exclude-editable | grep -v -E '@|^(nvidia|cuda|triton)'; } > requirements.lock
 	rm -rf .lock-venv
 
-clean:  ## remove .venv and caches
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+clean:  ## remove .venv, caches and what docs and dist built
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

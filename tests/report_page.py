@@ -19,6 +19,8 @@ class Page(HTMLParser):
         self.images: list[dict[str, str | None]] = []
         self.sections: list[str | None] = []
         self.tags: set[str] = set()
+        self.charts: dict[str, str] = {}
+        """Names and words of the charts."""
         self.links: list[str | None] = []
         self._open: list[str] = []
         self.feed(self.html)
@@ -31,6 +33,8 @@ class Page(HTMLParser):
         assert not [name for name in given if name.startswith("on")], "an inline event handler"
         if tag == "img":
             self.images.append(given)
+        if given.get("class") == "chart":
+            self.charts[(given["id"] or "").removeprefix("chart-")] = given["aria-label"] or ""
         if tag == "section":
             self.sections.append(given["id"])
 

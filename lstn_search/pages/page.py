@@ -26,6 +26,7 @@ from lstn_search.pages.facts.theta import theta_info
 from lstn_search.pages.facts.verified import error_bars
 from lstn_search.pages.section import Missing, Section
 from lstn_search.pictures.front_plot import front_info
+from lstn_search.pictures.svg import dark_colours
 
 if TYPE_CHECKING:
     from lstn_search.runs.run import Run
@@ -79,8 +80,8 @@ def _page(run: "Run", history: History, pictures: Path) -> tuple[str, int]:
     from lstn_search.pages.sections import standings_table
     from lstn_search.verification.result import read_verification
 
-    headline, commands = headline_info(run), commands_info(run)
     verification = read_verification(run.folder.path)
+    headline, commands = headline_info(run, verification), commands_info(run)
     sections = list(_sections(run, history, headline, commands, verification, pictures))
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
@@ -100,6 +101,7 @@ def _page(run: "Run", history: History, pictures: Path) -> tuple[str, int]:
         warnings=[warning for section in sections if section.key == "fidelity" for warning in section.warnings],
         sections=sections,
         style=Markup((TEMPLATE / "page.css").read_text(encoding="utf-8")),
+        dark_colours=Markup(dark_colours()),
         script=Markup(script),
         script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
         footer=f"Drawn {moment} by lstn-search {version} from {run.folder.path}",

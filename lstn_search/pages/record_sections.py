@@ -46,7 +46,7 @@ def theta_section(info: ThetaInfo, folder: Path) -> Section:
     pictures: tuple[Picture, ...] = ()
     if info.points:
         alt = f"Spread of theta against the share of sampling points outside the image. {sentence}"
-        pictures = (draw_picture("theta", alt, lambda palette: charts.theta_figure(info, palette), folder),)
+        pictures = (draw_picture("theta", alt, charts.theta_figure, info, folder),)
     tables = []
     if info.dead:
         rows = [(row.name, row.status, number(row.rung, 0), row.reason) for row in info.dead[:MAX_NAMED]]
@@ -74,7 +74,7 @@ def ledger_section(info: LedgerInfo, folder: Path) -> Section:
     pictures: tuple[Picture, ...] = ()
     if info.seconds > 0:
         alt = f"Seconds of training by stage. {sentence}"
-        pictures = (draw_picture("ledger", alt, lambda palette: charts.ledger_figure(info, palette), folder),)
+        pictures = (draw_picture("ledger", alt, charts.ledger_figure, info, folder),)
     share = 100 / info.seconds if info.seconds else 0.0
     rows = [(stage.name, number(stage.num, 0), number(stage.seconds, 1), number(share * stage.seconds), stage.note)
             for stage in info.stages]  # fmt: skip

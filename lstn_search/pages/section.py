@@ -64,7 +64,8 @@ def number(value: float | None, digits: int = 1, *, sign: bool = False, unit: st
     """A number with fixed digits and thousands separated, or a dash."""
     if value is None:
         return Cell(text="–", value=None)
-    return Cell(text=f"{value:{'+' if sign else ''},.{digits}f}{unit}", value=value)
+    rounded = round(value, digits) + 0.0  # no -0
+    return Cell(text=f"{rounded:{'+' if sign else ''},.{digits}f}{unit}", value=value)
 
 
 def make_table(

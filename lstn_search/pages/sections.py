@@ -13,12 +13,13 @@ from lstn_search.pages import charts
 from lstn_search.pages.facts.commands import CommandsInfo
 from lstn_search.pages.facts.growth import GrowthInfo
 from lstn_search.pages.facts.headline import HeadlineInfo, Standing, duration, lstn_arch
-from lstn_search.pages.facts.marginals import MarginalsInfo
+from lstn_search.pages.facts.marginals import MIN_TRIALS, MarginalsInfo
 from lstn_search.pages.section import Cell, Missing, Section, Table, make_table, number
 from lstn_search.pictures.architecture_plot import ArchitectureInfo, architecture_info, draw_architecture
 from lstn_search.pictures.front_plot import FrontInfo, front_figure
 from lstn_search.pictures.picture import draw_picture
 from lstn_search.program import program
+from lstn_search.ranking.rank import MIN_ARCHITECTURES
 
 if TYPE_CHECKING:
     from lstn_search.ranking.facts import FidelityInfo
@@ -59,13 +60,13 @@ def front_section(info: FrontInfo, headline: HeadlineInfo, commands: CommandsInf
         f"Accuracy against {info.cost.heading}, a point an architecture, coloured by joint epochs; the budget is a "
         f"line. {sentence}"
     )
-    picture = draw_picture("front", alt, lambda palette: front_figure(info, palette, width=7.2, height=5.4), folder)
+    picture = draw_picture("front", alt, front_figure, info, folder)
     caption = "The front, cheapest first; then seed points, control and oracle"
     return Section(
         key="front",
         title="The front",
         sentence=sentence,
-        notes=("Up and to the left is better. Points of fewer epochs stopped on a lower rung and are not comparable.",),
+        notes=("Up and to the left is better. What stopped on a lower rung is below, with its own axis.",),
         missing=tuple(missing),
         pictures=(picture,) if info.points else (),
         tables=(standings_table(caption, headline, [*front, *seeds]),),
@@ -123,7 +124,8 @@ def verified_section(verification: "Verification | None", run: "Run", folder: Pa
     picture = draw_picture(
         "verified",
         "Validation accuracy of each finalist: measured in the search, and its verified mean with a 95 % interval.",
-        lambda palette: charts.verified_figure(verification.finalists, palette),
+        charts.verified_figure,
+        verification.finalists,
         folder,
     )
     rows = verification.rows
@@ -161,7 +163,7 @@ def growth_section(info: GrowthInfo, folder: Path) -> Section:
     last = info.points[-1]
     reached = next(point for point in info.points if point.hypervolume >= 0.95 * last.hypervolume)
     sentence = (
-        f"After {duration(last.seconds)} of training the front's hypervolume is "
+        f"After {duration(last.seconds)} of training architectures the front's hypervolume is "
         f"{info.height(last.hypervolume):.1f} points, averaged over all budgets up to {info.limits}; "
         f"95 % of that was there after {duration(reached.seconds)}."
     )
@@ -176,7 +178,7 @@ def growth_section(info: GrowthInfo, folder: Path) -> Section:
     )
     picture = draw_picture(
         "growth", f"Hypervolume against seconds of training. {sentence}",
-        lambda palette: charts.growth_figure(info, palette), folder,
+        charts.growth_figure, info, folder,
     )  # fmt: skip
     return Section(key="growth", title=title, sentence=sentence, notes=(note,), pictures=(picture,))
 
@@ -205,7 +207,7 @@ def architecture_section(run: "Run", headline: HeadlineInfo, folder: Path) -> Se
         alt = (
             f"The layers of {info.name} from the image to theta, with shapes, parameters and GFLOPs; as a table below."
         )
-        pictures.append(draw_picture(name, alt, lambda palette, info=info: draw_architecture(info, palette), folder))  # type: ignore[misc]
+        pictures.append(draw_picture(name, alt, draw_architecture, info, folder))
         rows = [
             (row.name, row.what, "×".join(map(str, row.out_shape)), number(row.params, 0), number(row.gflops, 6))
             for row in info.layers
@@ -227,34 +229,35 @@ def choices_section(info: MarginalsInfo, folder: Path) -> Section:
     title = "What the choices did"
     if not info.choices:
         return Section(key="choices", title=title, sentence="No searched architecture has been measured yet.")
+    searched = "one searched architecture" if info.num == 1 else f"{info.num} searched architectures"
+    values = [
+        (choice.name, value.value, number(value.num, 0), number(value.mean), number(value.spread), number(value.best))
+        for choice in info.choices
+        for value in choice.values
+    ]
+    value_headings = "choice | value | #n | #mean % | #st. dev. | #best %"
+    table = make_table("Accuracy at rung 0 by value", value_headings, values, folded=True)
     shown = [choice for choice in info.choices if len(choice.values) > 1 and choice.num >= info.num / 2][:MAX_PANELS]
-    if not shown:
-        searched = "one searched architecture" if info.num == 1 else f"{info.num} searched architectures"
-        sentence = f"Over {searched} no choice took two values, so nothing can be said about any."
-        return Section(key="choices", title=title, sentence=sentence)
-    first = info.choices[0]
-    by = "PED-ANOVA" if first.importance is not None else "the share of variance each explains alone"
+    if info.num < MIN_TRIALS or not shown:
+        why = f"fewer than {MIN_TRIALS}" if info.num < MIN_TRIALS else "no choice took two values"
+        sentence = f"Nothing can be said about any choice: over {searched}, {why}."
+        return Section(key="choices", title=title, sentence=sentence, tables=(table,))
     sentence = (
-        f"Over {info.num} searched architectures, what mattered most by {by} was {first.name}; the measure is the "
+        f"Over {searched}, what mattered most by PED-ANOVA was {info.choices[0].name}; the measure is the "
         f"{info.measure}."
     )
     picture = draw_picture(
         "choices",
         "For each important choice: mean accuracy at rung 0 and its standard deviation, a dot a value.",
-        lambda palette: charts.marginals_figure(shown, palette),
+        charts.marginals_figure,
+        shown,
         folder,
     )
     importances = [
         (choice.name, number(choice.num, 0), number(choice.importance), number(choice.explained, 0))
         for choice in info.choices
     ]
-    values = [
-        (choice.name, value.value, number(value.num, 0), number(value.mean), number(value.spread), number(value.best))
-        for choice in info.choices
-        for value in choice.values
-    ]
     importance_headings = "choice | #n | #PED-ANOVA % | #explained %"
-    value_headings = "choice | value | #n | #mean % | #st. dev. | #best %"
     notes = (
         "Dots: mean, hollow for a single network; lines: one standard deviation; below each value, how many networks "
         "have it. A sampler prefers what did well: this describes the search and does not prove effects.",
@@ -267,16 +270,14 @@ def choices_section(info: MarginalsInfo, folder: Path) -> Section:
         sentence=sentence,
         notes=notes,
         pictures=(picture,),
-        tables=(
-            make_table("Importance of each choice", importance_headings, importances, folded=True),
-            make_table("Accuracy at rung 0 by value", value_headings, values, folded=True),
-        ),
+        tables=(make_table("Importance of each choice", importance_headings, importances, folded=True), table),
     )
 
 
 def fidelity_section(info: "FidelityInfo", run: "Run", folder: Path) -> Section:
     """Whether the rungs rank."""
-    found = [row for row in (*info.correlations, *([info.deployment] if info.deployment else [])) if row.num >= 2]
+    measured = (*info.correlations, *([info.deployment] if info.deployment else []))
+    found = [row for row in measured if row.num >= MIN_ARCHITECTURES]
     trusted = sum(row.verdict == "trust it" for row in found)
     doubtful = sum(row.is_doubtful for row in found)
     sentence = (
@@ -291,11 +292,13 @@ def fidelity_section(info: "FidelityInfo", run: "Run", folder: Path) -> Section:
     )
     key, title = "fidelity", "Whether the rungs rank"
     if not found:
-        sentence = "Fewer than two architectures have two measures, so no ranks can be compared."
+        sentence = f"Fewer than {MIN_ARCHITECTURES} architectures have two measures, too few to compare their ranks."
         return Section(key=key, title=title, sentence=sentence, missing=missing)
+    against = info.longest if any(row.b == info.longest for row in found) else found[-1].b
+    shown = [row for row in found if row.b == against or row is info.deployment]
     picture = draw_picture(
-        "fidelity", "Kendall's tau and its 95 % interval for each pair of measures; the table below has the numbers.",
-        lambda palette: charts.fidelity_figure(found, palette), folder,
+        "fidelity", "Kendall's tau and its 95 % interval of each measure; the table below has the numbers.",
+        charts.fidelity_figure, shown, folder,
     )  # fmt: skip
     rows = [(row.a, row.b, number(row.num, 0), number(row.num_left_out, 0), number(row.tau, 2), number(row.low, 2),
              number(row.high, 2), row.verdict) for row in found]  # fmt: skip

@@ -9,7 +9,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["DARK", "LIGHT", "Palette", "bare", "drawing", "make_figure"]
+__all__ = ["DARK", "LIGHT", "NARROW", "WIDE", "Palette", "bare", "drawing", "make_figure"]
+
+WIDE, NARROW = 7.2, 3.35
+"""Inches, 96 CSS pixels each: of a column of text, and of a phone of 360 pixels without its margins."""
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -87,6 +90,7 @@ def drawing(palette: Palette) -> Iterator[None]:
         "ytick.color": palette.quiet,
         "legend.frameon": False,
         "legend.fontsize": 8.5,
+        "svg.fonttype": "none",  # text, in the page's own font
         "svg.hashsalt": "lstn-search",  # equal facts give equal files
     }
     with matplotlib.rc_context(style):

@@ -1,64 +1,57 @@
-"""A drawing as a PNG file, and as a picture inside a page that suits light and dark."""
+"""A drawing as a PNG file, and as a picture inside a page: on a phone and on a desk, light and dark."""
 
 import base64
 import dataclasses
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from lstn_search.atomic import write_atomically
-from lstn_search.pictures.palette import DARK, LIGHT, Palette, drawing
+from lstn_search.pictures.palette import LIGHT, NARROW, WIDE, Palette, drawing
+from lstn_search.pictures.svg import inline_svg
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["Draw", "Picture", "draw_picture", "load_picture", "save_figure"]
+__all__ = ["Picture", "draw_picture", "load_picture"]
 
-Draw = Callable[[Palette], "Figure"]
+Facts = TypeVar("Facts")
 
-PX_PER_INCH = 96
-"""Of a page, as CSS counts."""
 LARGE_BYTES = 300_000
 """A photograph above this is put into the page as WebP."""
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
 class Picture:
-    """A picture as data URIs: no page needs another file for it."""
+    """A picture that no page needs another file for: two SVG elements, one of which a page shows, or a photograph."""
 
     name: str
     alt: str
-    light: str
-    dark: str | None
-    """None: the light one serves both."""
-    width: int
-    """In CSS pixels, like the height."""
-    height: int
+    wide: str = ""
+    narrow: str = ""
+    photo: str = ""
+    """A data URI."""
+    width: int = 0
+    """Of the photograph, in CSS pixels, like the height."""
+    height: int = 0
 
 
-def draw_picture(name: str, alt: str, draw: Draw, folder: Path) -> Picture:
-    """Draw a figure, write `folder`/`name`.png, and return it for a page: SVG, or PNG at 2x where that is smaller.
+def draw_picture(
+    name: str, alt: str, draw: "Callable[[Facts, Palette, float], Figure]", facts: Facts, folder: Path
+) -> Picture:
+    """Draw the facts in both widths, write the wide one to `folder`/`name`.png, and return it for a page.
 
     Raises OSError when the file cannot be written.
     """
     with drawing(LIGHT):
-        figure = _laid_out(draw(LIGHT))
-        files = {kind: save_figure(figure, kind) for kind in ("png", "svg")}
-    write_atomically(folder / f"{name}.png", files["png"])
-    kind = min(files, key=lambda kind: len(files[kind]))
-    with drawing(DARK):
-        dark = save_figure(_laid_out(draw(DARK)), kind)
-    width, height = (round(PX_PER_INCH * inches) for inches in figure.get_size_inches())
-    return Picture(name=name, alt=alt, light=_uri(files[kind], kind), dark=_uri(dark, kind), width=width, height=height)
-
-
-def save_figure(figure: "Figure", kind: str) -> bytes:
-    """A figure as the content of a `png` (2 pixels for each of CSS's) or `svg` file; for use within `drawing`."""
-    buffer = io.BytesIO()
-    metadata = {"Date": None} if kind == "svg" else None
-    figure.savefig(buffer, format=kind, dpi=2 * PX_PER_INCH, metadata=metadata)
-    return buffer.getvalue()
+        figure = _laid_out(draw(facts, LIGHT, WIDE))
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=192)
+        wide = inline_svg(figure, name, "wide")
+        narrow = inline_svg(_laid_out(draw(facts, LIGHT, NARROW)), name, "narrow")
+    write_atomically(folder / f"{name}.png", buffer.getvalue())
+    return Picture(name=name, alt=alt, wide=wide, narrow=narrow)
 
 
 def _laid_out(figure: "Figure") -> "Figure":
@@ -82,8 +75,5 @@ def load_picture(file: Path, alt: str) -> Picture:
             buffer = io.BytesIO()
             image.convert("RGB").save(buffer, format="WEBP", quality=85)
             content, kind = min((content, "png"), (buffer.getvalue(), "webp"), key=lambda pair: len(pair[0]))
-    return Picture(name=file.stem, alt=alt, light=_uri(content, kind), dark=None, width=width, height=height)
-
-
-def _uri(content: bytes, kind: str) -> str:
-    return f"data:image/{'svg+xml' if kind == 'svg' else kind};base64,{base64.b64encode(content).decode()}"
+    uri = f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    return Picture(name=file.stem, alt=alt, photo=uri, width=width, height=height)

@@ -70,6 +70,7 @@ class _Manifest:
     data: _Data = MISSING
     device: str = ""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
+    trials: int = MISSING
     checkpoints_in: str | None = None
     backbone: _Backbone = MISSING
     references: References = MISSING

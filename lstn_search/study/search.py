@@ -57,7 +57,8 @@ def search(
             facts = prepare_task(engine, watcher, precision=precision, retries=retries)
             folder.check_same_images(facts, cure="choose another --out")
             shared = engine.setup.folder
-            folder.write_manifest(**facts, checkpoints_in=None if shared == folder.path.resolve() else str(shared))
+            checkpoints_in = None if shared == folder.path.resolve() else str(shared)
+            folder.write_manifest(**facts, trials=trials, checkpoints_in=checkpoints_in)
             write_settings(folder, given, trials=trials, minutes=minutes)
             source = Search(folder, space, trials=trials, watcher=watcher)
             watcher.on_ready(source)

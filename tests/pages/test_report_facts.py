@@ -12,7 +12,7 @@ from typing import Any
 import optuna
 import pandas as pd
 import pytest
-from report_runs import BUDGET_GFLOPS, NUM_TRIALS, make_references, make_run, make_settings
+from report_runs import BUDGET_GFLOPS, NUM_TRIALS, make_references, make_run, make_settings, make_verification
 from rich.console import Console
 from scipy import stats
 from tiny_spaces import SKIPS, with_warp
@@ -28,9 +28,10 @@ from lstn_search.pages.facts.ledger import ledger_info
 from lstn_search.pages.facts.marginals import explained_share, marginals_info
 from lstn_search.pages.facts.rows import COLUMNS, trial_rows
 from lstn_search.pages.facts.theta import reason_of_death, theta_info
-from lstn_search.pages.sections import standings_table
+from lstn_search.pages.sections import choices_section, fidelity_section, standings_table
 from lstn_search.pictures.architecture_plot import architecture_info, draw_architecture, summary
 from lstn_search.pictures.palette import LIGHT, drawing
+from lstn_search.ranking.facts import fidelity_info
 from lstn_search.runs.folder import RunFolder
 from lstn_search.runs.run import Run
 from lstn_search.shipping.export import model_facts
@@ -116,7 +117,8 @@ def test_the_headline_says_n_seed_hardware_and_seconds(run: Run, told: pd.DataFr
     assert f"n = 5 seed points and {NUM_TRIALS} searched architectures" in info.setting
     assert "seed 0" in info.setting and "12 min 34 s of wall time" in info.setting
     assert run.folder.manifest["hardware"]["processor"] in info.setting
-    assert info.trained_seconds == pytest.approx(told.seconds.sum())
+    references = [result.seconds for rows in (run.references.control, run.references.oracle) for result in rows]
+    assert info.trained_seconds == pytest.approx(81.5 + sum(references) + told.seconds.sum())
     last = told.sort_values("rung").groupby("trial").status.last()
     assert info.num_dead == last.isin(["inert", "collapsed"]).sum() > 1
     assert info.num_failed == (last == "failed").sum() > 0
@@ -134,7 +136,7 @@ def test_the_sentence_compares_with_lstn(run: Run) -> None:
 
 @pytest.mark.parametrize(
     ("points", "words"),
-    [(0.1, ": level with L-STN (60.0 %; one seed"), (-1.4, ": level with L-STN (60.0 %; one seed"),
+    [(0.1, ": level with L-STN (60.0 %), "), (-1.4, ": level with L-STN (60.0 %), "),
      (2.0, ": 2.0 points above L-STN (60.0 %)"), (-3.0, ": 3.0 points below L-STN (60.0 %)")],
 )  # fmt: skip
 def test_what_one_seed_may_do_is_called_level(run: Run, points: float, words: str) -> None:
@@ -143,6 +145,20 @@ def test_what_one_seed_may_do_is_called_level(run: Run, points: float, words: st
     best = dataclasses.replace(info.best, name="t1", accuracy=60 + points)
     info = dataclasses.replace(info, best=best, lstn=dataclasses.replace(info.lstn, accuracy=60.0))
     assert words in info.sentence
+
+
+@pytest.mark.parametrize(("num_seeds", "is_verified"), [(0, False), (1, False), (3, True)])
+def test_a_verdict_that_is_not_verified_says_so_and_how_noisy_it_is(
+    run: Run, num_seeds: int, is_verified: bool
+) -> None:
+    verification = make_verification(run)
+    if num_seeds < 2:  # no interval
+        alone = [dataclasses.replace(row, low_val=None, high_val=None) for row in verification.finalists]
+        verification = dataclasses.replace(verification, finalists=tuple(alone))
+    sentence = headline_info(run, verification if num_seeds else None).sentence
+    assert ("Not verified: one training each, and one seed moves a net by up to 1.5 points." in sentence) != is_verified
+    assert ("verified" in sentence.lower()) != is_verified
+    assert f"The classifier alone reaches {make_references().control[3].val_top1:.1f} %." in sentence
 
 
 @pytest.mark.parametrize(
@@ -272,6 +288,32 @@ def test_a_planted_choice_is_the_most_important(run: Run, history: History) -> N
     assert sum(choice.importance or 0 for choice in info.choices) == pytest.approx(100)
 
 
+@pytest.fixture(scope="module")
+def few(run: Run) -> Run:
+    """The first architectures only: fewer than 20, and of none that climbed as many as six."""
+    first = [entry for entry in run.entries if not entry.candidate.is_seed][:12]
+    return dataclasses.replace(run, entries=[dataclasses.replace(e, results=e.results[:2]) for e in first])
+
+
+def test_nothing_is_said_of_choices_over_fewer_than_20(few: Run, history: History, tmp_path: Path) -> None:
+    info = marginals_info(few, history)
+    section = choices_section(info, tmp_path)
+    assert info.num < 20 and section.pictures == ()
+    assert section.sentence == (
+        f"Nothing can be said about any choice: over {info.num} searched architectures, fewer than 20."
+    )
+    assert [table.caption for table in section.tables] == ["Accuracy at rung 0 by value"]
+
+
+def test_no_tau_is_shown_over_fewer_than_six(few: Run, tmp_path: Path) -> None:
+    scarce = dataclasses.replace(few, entries=few.entries[:5])
+    info = fidelity_info(scarce)
+    assert info.correlations and all(row.num < 6 for row in info.correlations)
+    section = fidelity_section(info, scarce, tmp_path)
+    assert section.sentence == "Fewer than 6 architectures have two measures, too few to compare their ranks."
+    assert (section.pictures, section.tables) == ((), ())
+
+
 # -- theta -------------------------------------------------------------------------------------------------------------
 
 
@@ -337,6 +379,7 @@ def test_the_ledger_adds_up(run: Run, history: History, told: pd.DataFrame) -> N
     assert (stages["rejected proposals"].seconds, stages["rejected proposals"].num) == (0, rejected)
     assert stages["duplicates"].seconds == 0
     front = told[told.trial.isin([entry.candidate.number for entry in run.front])]
+    assert info.seconds == pytest.approx(headline_info(run).trained_seconds)  # the page has one total
     assert info.front_share == pytest.approx(100 * front.seconds.sum() / info.seconds)
     assert info.wall_seconds == 754.2
 
@@ -517,6 +560,16 @@ def test_the_search_command_asks_for_the_same_search(
     assert again == resumed == run.folder.settings
     assert (out, options["resume"]) == (Path("OTHER_DIR"), False)
     assert (same_out, more["resume"]) == (run.folder.path, True)
+
+
+def test_the_number_of_trials_is_the_one_that_was_asked_for(run: Run) -> None:
+    assert f"--trials {NUM_TRIALS} " in commands_info(run).search.line
+    assert "is not recorded" in " ".join(commands_info(run).notes)
+    manifest = run.folder.manifest | {"trials": 77}
+    asked = dataclasses.replace(run, folder=RunFolder(run.folder.path, manifest))
+    assert "--trials 77 " in commands_info(asked).search.line
+    assert "is not recorded" not in " ".join(commands_info(asked).notes)
+    assert f"{NUM_TRIALS} searched architectures of 77 asked for" in headline_info(asked).setting
 
 
 def test_what_no_option_says_is_said(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ def test_before_the_references_are_trained(small_run: Run) -> None:
 def colours(file: Path) -> dict[tuple[int, int, int], int]:
     with Image.open(file) as image:
         assert image.format == "PNG"
-        assert image.size == (1280, 832)
+        assert image.size == (1280, 960)
         counted: Any = image.convert("RGB").getcolors(1 << 22)
     return {colour: count for count, colour in counted}
 

@@ -39,8 +39,11 @@ class CommandsInfo:
 def commands_info(run: "Run") -> CommandsInfo:
     """Search (from the manifest), resume, verify, fidelity, eval, export and report."""
     settings, where = run.folder.settings, shlex.join([str(run.folder.path), *run.folder.storage_words])
-    num_trials = max(sum(not entry.candidate.is_seed for entry in run.entries), 1)
-    words, notes = _search_words(settings, num_trials, run.folder.manifest.get("storage"))
+    trained = max(sum(not entry.candidate.is_seed for entry in run.entries), 1)
+    asked = run.folder.manifest.get("trials")
+    words, notes = _search_words(settings, asked or trained, run.folder.manifest.get("storage"))
+    if asked is None:
+        notes.insert(0, f"How many --trials were asked for is not recorded; {trained} were trained.")
     line = f"{program()} search {shlex.join(words)} --out"
     best = shlex.join([f"{run.folder.path}:best", *run.folder.storage_words])
     others = [
@@ -60,7 +63,7 @@ def commands_info(run: "Run") -> CommandsInfo:
 
 def _search_words(settings: "SearchSettings", num_trials: int, storage: str | None) -> tuple[list[str], list[str]]:
     """The arguments of `search`, and what they leave open."""
-    task, notes = settings.task, [f"How many --trials were asked for is not recorded; {num_trials} were trained."]
+    task, notes = settings.task, list[str]()
     of_task = changed(task, defaults(Task, task.protocol))
     of_search = changed(settings, {"seed": task.seed})  # the option --seed is both seeds
     hidden = [f"{field.name} = {of_task.pop(field.name)!r}" for field, known in described(Task)

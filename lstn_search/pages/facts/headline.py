@@ -13,9 +13,9 @@ from lstn_search.spec.space import load_space
 if TYPE_CHECKING:
     from lstn_search.runs.entries import Entry
     from lstn_search.runs.run import Run
+    from lstn_search.verification.result import Verification
 
 __all__ = ["HeadlineInfo", "Standing", "duration", "headline_info", "is_complete", "lstn_arch"]
-
 
 ONE_SEED_POINTS = 1.5
 """What another seed changes in an accuracy of Caltech-101 (docs/trial.md): less is no difference to speak of."""
@@ -69,13 +69,17 @@ class HeadlineInfo:
     seed: int
     num_seeds: int
     num_trials: int
+    num_asked: int | None
+    """Architectures that the search was asked for; None: it did not write that down."""
     num_dead: int
     num_failed: int
     hardware: str
     seconds: float | None
     """Wall clock of the whole search; None: it was killed before it could write that down."""
     trained_seconds: float
-    """Of all rungs of all architectures, on however many workers."""
+    """Of all that was trained, the classifier and the references too, on however many workers: the ledger's total."""
+    is_verified: bool
+    """Whether the best has been trained again with two fresh seeds or more."""
     is_complete: bool
     """Whether everything that deserves the highest rung has reached it."""
 
@@ -91,21 +95,24 @@ class HeadlineInfo:
         found = (
             f"{best.name} reaches {best.accuracy:.1f} % with {best.gflops:.5f} GFLOPs and {best.params:,} parameters"
         )
+        noise = f"one training each, and one seed moves a net by up to {ONE_SEED_POINTS} points"
+        doubt = "" if self.is_verified else f" Not verified: {noise}."
+        if self.control is not None and self.control.accuracy is not None:
+            doubt = f" The classifier alone reaches {self.control.accuracy:.1f} %.{doubt}"
         if lstn is None or lstn.accuracy is None:
-            return f"{found}."
+            return f"{found}.{doubt}"
         if best.name == lstn.name:
-            return f"{found}: no searched architecture is more accurate than L-STN within the budget."
+            return f"{found}: no searched architecture is more accurate than L-STN within the budget.{doubt}"
         assert best.accuracy is not None and best.gflops and lstn.gflops
         difference = best.accuracy - lstn.accuracy
         cost = _times(lstn.gflops / best.gflops)
         if abs(difference) < ONE_SEED_POINTS:
-            noise = f"one seed moves a net by up to {ONE_SEED_POINTS} points"
-            beside = f"level with L-STN ({lstn.accuracy:.1f} %; {noise}), {cost}"
+            beside = f"level with L-STN ({lstn.accuracy:.1f} %), {cost}"
         else:
             way = "above" if difference >= 0 else "below"
             beside = f"{abs(difference):.1f} points {way} L-STN ({lstn.accuracy:.1f} %), {cost}"
         unequal = "" if best.epochs == lstn.epochs else f", which has {lstn.epochs} joint epochs, not {best.epochs}"
-        return f"{found}: {beside}{unequal}."
+        return f"{found}: {beside}{unequal}.{doubt}"
 
     @property
     def setting(self) -> str:
@@ -114,14 +121,17 @@ class HeadlineInfo:
         dead = (
             f", of which {self.num_dead} dead and {self.num_failed} failed" if self.num_dead + self.num_failed else ""
         )
+        few = self.num_asked is not None and self.num_trials < self.num_asked
+        asked = f" of {self.num_asked:,} asked for" if few else ""
         return (
-            f"n = {_count(self.num_seeds, 'seed point')} and {_count(self.num_trials, 'searched architecture')}{dead}; "
+            f"n = {_count(self.num_seeds, 'seed point')} and {_count(self.num_trials, 'searched architecture')}{asked}"
+            f"{dead}; "
             f"one training each, seed {self.seed}; {self.hardware}; {wall}, {duration(self.trained_seconds)} of "
             "training."
         )
 
 
-def headline_info(run: "Run") -> HeadlineInfo:
+def headline_info(run: "Run", verification: "Verification | None" = None) -> HeadlineInfo:
     """The facts of the headline, from whatever has been trained."""
     settings, manifest = run.folder.settings, run.folder.manifest
     front = run.front
@@ -148,13 +158,28 @@ def headline_info(run: "Run") -> HeadlineInfo:
         seed=run.task.seed,
         num_seeds=sum(entry.candidate.is_seed for entry in run.entries),
         num_trials=sum(not entry.candidate.is_seed for entry in run.entries),
+        num_asked=manifest.get("trials"),
         num_dead=sum(entry.status in DEAD for entry in run.entries),
         num_failed=sum(entry.status == "failed" for entry in run.entries),
         hardware=_hardware(manifest.get("hardware", {}), manifest.get("device", "")),
         seconds=manifest.get("seconds"),
-        trained_seconds=sum(entry.seconds for entry in run.entries),
+        trained_seconds=trained_seconds(run),
+        is_verified=best is not None and _is_verified(best.candidate.number, verification),
         is_complete=is_complete(run),
     )
+
+
+def trained_seconds(run: "Run") -> float:
+    """Of the warm backbone, the references and all rungs of all architectures, added up over workers."""
+    references = (result for rows in (run.references.control, run.references.oracle) for result in rows)
+    backbone = run.folder.manifest.get("backbone", {}).get("seconds", 0.0)
+    return float(backbone + sum(result.seconds for result in references) + sum(entry.seconds for entry in run.entries))
+
+
+def _is_verified(number: int, verification: "Verification | None") -> bool:
+    """With a mean and its interval, which takes two complete seeds."""
+    finalists = verification.finalists if verification else ()
+    return any(row.number == number and row.low_val is not None for row in finalists)
 
 
 def is_complete(run: "Run") -> bool:

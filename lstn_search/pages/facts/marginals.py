@@ -20,7 +20,7 @@ from lstn_search.pages.facts.history import History, Proposal
 if TYPE_CHECKING:
     from lstn_search.runs.run import Run
 
-__all__ = ["ChoiceInfo", "MarginalsInfo", "ValueInfo", "explained_share", "marginals_info"]
+__all__ = ["MIN_TRIALS", "ChoiceInfo", "MarginalsInfo", "ValueInfo", "explained_share", "marginals_info"]
 
 QUANTILE = 0.25
 """PED-ANOVA asks which choices tell this best share of the networks from all of them."""

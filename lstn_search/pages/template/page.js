@@ -1,5 +1,5 @@
 "use strict";
-// Without this script everything is there but sorting and the table of all trials.
+// Without this script everything is there but sorting, the table of all trials, and tips for fingers.
 
 const PAGE = 100; // rows of the table of all trials that are shown at once
 
@@ -110,3 +110,48 @@ function showAll(data) {
 
 const all = document.getElementById("all-data");
 if (all) showAll(JSON.parse(all.textContent));
+
+// Tips: what a mouse or a finger is close to says what it is.
+const REACH = 24; // CSS pixels around a mark
+
+const tip = document.getElementById("tip");
+for (const chart of document.querySelectorAll(".chart")) {
+  for (const title of chart.querySelectorAll("title")) {
+    title.parentElement.dataset.tip = title.textContent; // one tip, not the browser's own beside it
+    title.remove();
+  }
+  const marks = [...chart.querySelectorAll("[data-tip]")];
+  const show = (event) => {
+    let nearest = null;
+    let least = REACH;
+    for (const mark of marks) {
+      const box = mark.getBoundingClientRect();
+      if (box.width === 0 && box.height === 0) continue; // of the other width
+      const [x, y] = [event.clientX, event.clientY];
+      const away = Math.hypot(x - Math.min(Math.max(x, box.left), box.right), y - Math.min(Math.max(y, box.top), box.bottom));
+      if (away < least) [nearest, least] = [mark, away];
+    }
+    tip.hidden = nearest === null;
+    if (nearest === null) return;
+    tip.textContent = nearest.dataset.tip;
+    const box = nearest.getBoundingClientRect();
+    const left = Math.min(Math.max(box.right + 6, 4), document.documentElement.clientWidth - tip.offsetWidth - 4);
+    tip.style.left = `${Math.max(left, 4) + scrollX}px`;
+    tip.style.top = `${Math.max(box.top - tip.offsetHeight - 6, 4) + scrollY}px`;
+  };
+  chart.addEventListener("pointermove", show);
+  chart.addEventListener("pointerdown", show);
+  chart.addEventListener("pointerleave", (event) => { if (event.pointerType === "mouse") tip.hidden = true; });
+}
+
+// Tables that are wider than the page say so.
+const boxes = document.querySelectorAll(".scroll");
+const mark = () => {
+  for (const box of boxes) {
+    const table = box.querySelector("table");
+    if (table) box.classList.toggle("wider", table.offsetWidth > box.clientWidth + 1);
+  }
+};
+mark();
+addEventListener("resize", mark);
+for (const details of document.querySelectorAll("details")) details.addEventListener("toggle", mark);
