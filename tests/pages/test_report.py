@@ -19,8 +19,8 @@ from lstn_search.cli import main
 from lstn_search.errors import RunError
 from lstn_search.pages.facts.history import History, read_history
 from lstn_search.pages.page import WrittenReport, report
-from lstn_search.program import program
 from lstn_search.pictures.palette import DARK, LIGHT
+from lstn_search.program import program
 from lstn_search.runs.run import Run, open_run
 from lstn_search.spec.results import TrialResult
 
