@@ -13,7 +13,7 @@ Importing it costs no import of torch: the functions that need torch load it whe
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from lstn_search.api import evaluate, export, fidelity, open_run, report, search, show, train, verify
+from lstn_search.api import backbone, dataset, evaluate, export, fidelity, open_run, report, search, show, train, verify
 from lstn_search.errors import LstnError
 from lstn_search.jobs.launch import EngineOptions
 from lstn_search.spec.arch import Arch, Head, Layer
@@ -54,7 +54,9 @@ __all__ = [
     "TrialResult",
     "Verification",
     "WrittenReport",
+    "backbone",
     "cost",
+    "dataset",
     "evaluate",
     "export",
     "fidelity",

@@ -66,7 +66,7 @@ def prepare(task: Task, cache_dir: Path, on_stage: OnStage) -> Prepared:
     Raises LstnError.
     """
     on_stage("data")
-    build_backbone(task.backbone, num_classes=2, image_size=task.trial_size)
+    build_backbone(task.backbone, num_classes=2, image_size=task.trial_size, cache_dir=cache_dir)
     bench = Workbench(task, cache_dir=cache_dir, progress=False)
     if task.protocol == "paper":
         return Prepared(bench, None)
