@@ -92,10 +92,10 @@ def build_pretrained(name: str, *, num_classes: int, image_size: int) -> nn.Modu
     They are downloaded where they are not yet on this machine. Raises BackboneError when there are none, or they cannot
     be had.
     """
-    model = build_backbone(name, num_classes=num_classes, image_size=image_size)
-    library, plain_name = _resolve(name)
     if offered_for(name) is None:
         raise BackboneError(f"there are no pre-trained weights of backbone {name!r}; leave --pretrained out")
+    model = build_backbone(name, num_classes=num_classes, image_size=image_size)
+    library, plain_name = _resolve(name)
     try:
         if library == "timm":
             return _construct_timm(plain_name, num_classes, image_size, pretrained=True)

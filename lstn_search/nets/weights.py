@@ -64,7 +64,7 @@ def load_state(path: Path) -> dict[str, torch.Tensor]:
     """
     if path.suffix == ".safetensors":
         return load_weights(path)
-    state = load_torch(path, cure="write one with torch.save(model.state_dict(), FILE), or a safetensors file")
+    state = load_torch(path, cure="give a safetensors file, or one of torch.save(model.state_dict(), FILE)")
     for name in WRAPPERS:
         if isinstance(inside := state.get(name), Mapping):
             state = dict(inside)
@@ -81,7 +81,9 @@ def fit(module: nn.Module, weights: Mapping[str, torch.Tensor], *, what: str, cu
     CheckpointError, naming `what` they are, when more does not fit, or a number is none.
     """
     expected = module.state_dict()
-    while len({name.partition(".")[0] for name in weights}) == 1 and not any(name in expected for name in weights):
+    while not any(name in expected for name in weights):
+        if len({name.partition(".")[0] for name in weights}) > 1 or not all("." in name for name in weights):
+            break
         weights = {name.partition(".")[2]: tensor for name, tensor in weights.items()}  # module., model., _orig_mod.
     taken = {name: weights[name] for name, old in expected.items()
              if name in weights and weights[name].shape == old.shape}  # fmt: skip

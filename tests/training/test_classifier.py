@@ -224,8 +224,8 @@ def test_weights_for_other_classes_are_a_start(
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        (None, r"cannot be read \(No such file or directory\); give the path of a weights file"),
-        ("text", r"not a checkpoint, or a damaged one; write one with torch.save\(model.state_dict\(\), FILE\)"),
+        (None, r"cannot be read \(No such file or directory\); give a safetensors file, or one of torch\.save"),
+        ("text", r"not a checkpoint, or a damaged one; give a safetensors file, or one of torch\.save"),
         ({"epoch": 3}, r"it holds no weights"),
         (
             {"fc.weight": torch.zeros(3)},
@@ -249,7 +249,7 @@ def test_a_trained_module_is_saved_and_found_again(
 ) -> None:
     name = ls.backbone(warm.backbone(bench), cache_dir=small_cache)
     assert name == ls.backbone(warm.backbone(bench), cache_dir=small_cache) and name.startswith("saved:")
-    saved = make(backbone=name)
+    saved = make(backbone=name, **HALF)
     assert saved.start_backbone()[1] == "complete"
     assert all(torch.equal(tensor, warm.weights[key]) for key, tensor in state_of(saved.build_backbone()).items())
     no_training(monkeypatch, saved)
