@@ -18,7 +18,7 @@ from lstn_search.spec.reading import read_as, read_json
 
 __all__ = ["CLASSES", "SHARE", "read"]
 
-CLASSES = "classes.json"
+CLASSES = ".lstn-classes.json"
 """Beside the parts, where images were given from Python: the class names in the order of their labels."""
 
 SHARE = 0.15
@@ -53,7 +53,7 @@ def _in_order(root: Path, found: ImageFiles) -> ImageFiles:
     """The classes in the order that a file says, where there is one; it may name some that have no image."""
     try:
         names = [nfc(name) for name in read_as(list[str], read_json(root / CLASSES))]
-    except (OSError, ValueError):  # a user's own file of that name says what it likes
+    except (OSError, ValueError):  # none, or damaged
         return found
     names = [name for name in names if name in found.class_names]
     if sorted(names) != sorted(found.class_names):
