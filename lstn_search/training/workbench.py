@@ -216,8 +216,15 @@ class Workbench:
         """What the user's augmentation makes of uint8 images, on the CPU, under torch's own generator."""
         assert self._augment is not None
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            made = self._augment(raw_BHWC.permute(0, 3, 1, 2))
+            torch.default_generator.manual_seed(seed)
+            try:
+                made = self._augment(raw_BHWC.permute(0, 3, 1, 2))
+            except Exception as error:
+                reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+                raise SettingError(
+                    f"augmentation {self.task.augment!r} fails ({reason}); it takes a batch of uint8 images, "
+                    "B x 3 x H x W"
+                ) from error
         batch, height, width, channels = raw_BHWC.shape
         wanted = (batch, channels, height, width)
         if not isinstance(made, torch.Tensor) or tuple(made.shape) != wanted or made.dtype != torch.uint8:

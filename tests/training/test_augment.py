@@ -22,6 +22,9 @@ def darker(images):
 def same(images):
     return images
 
+def broken(images):
+    return images["pixels"]
+
 def as_float(images):
     return images / 255
 """
@@ -87,5 +90,8 @@ def test_what_it_may_not_return_is_one_line(code: str, make: Any) -> None:
     ) as caught:
         next(bench.train_batches("warm", 1, None))
     assert "\n" not in str(caught.value)
+    broken = make(augment=f"{code}:broken")
+    with pytest.raises(SettingError, match=r"fails \(.+Error: .+\); it takes a batch of uint8 images, B x 3 x H x W"):
+        next(broken.train_batches("warm", 1, None))
     with pytest.raises(SettingError, match=r"augmentation '.+:bright': .+ has no 'bright'"):
         make(augment=f"{code}:bright")
