@@ -16,7 +16,19 @@ from typing import TYPE_CHECKING, Any
 from lstn_search.program import VERSION
 
 if TYPE_CHECKING:
-    from lstn_search.api import evaluate, export, fidelity, open_run, report, search, show, train, verify
+    from lstn_search.api import (
+        backbone,
+        dataset,
+        evaluate,
+        export,
+        fidelity,
+        open_run,
+        report,
+        search,
+        show,
+        train,
+        verify,
+    )
     from lstn_search.errors import LstnError
     from lstn_search.jobs.launch import EngineOptions
     from lstn_search.pages.page import WrittenReport
@@ -55,7 +67,9 @@ __all__ = [
     "TrialResult",
     "Verification",
     "WrittenReport",
+    "backbone",
     "cost",
+    "dataset",
     "evaluate",
     "export",
     "fidelity",
@@ -70,7 +84,11 @@ __all__ = [
 
 _HOMES = {
     **dict.fromkeys(
-        ("evaluate", "export", "fidelity", "open_run", "report", "search", "show", "train", "verify"), "api"
+        (
+            *("backbone", "dataset", "evaluate", "export", "fidelity", "open_run", "report", "search", "show", "train"),
+            "verify",
+        ),
+        "api",
     ),
     "LstnError": "errors",
     "EngineOptions": "jobs.launch",

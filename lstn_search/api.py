@@ -15,6 +15,8 @@ from lstn_search.spec.space import Space
 from lstn_search.spec.task import Task
 
 if TYPE_CHECKING:
+    from torch.nn import Module
+
     from lstn_search.pages.page import WrittenReport
     from lstn_search.pictures.sightings import BeforeAfterInfo
     from lstn_search.ranking.deployment import DeploymentWatcher
@@ -27,7 +29,19 @@ if TYPE_CHECKING:
     from lstn_search.verification.result import Verification
     from lstn_search.verification.verify import VerifyWatcher
 
-__all__ = ["evaluate", "export", "fidelity", "open_run", "report", "search", "show", "train", "verify"]
+__all__ = [
+    "backbone",
+    "dataset",
+    "evaluate",
+    "export",
+    "fidelity",
+    "open_run",
+    "report",
+    "search",
+    "show",
+    "train",
+    "verify",
+]
 
 DEFAULT_ENGINE = EngineOptions()
 
@@ -47,6 +61,7 @@ def search(
     budget_scope: BudgetScope = "localizer",
     ladder: Ladder | None = None,
     objectives: Sequence[str] = DEFAULT_OBJECTIVES,
+    start_from: "str | Path | Run | None" = None,
     engine: EngineOptions = DEFAULT_ENGINE,
     retries: int = 1,
     storage: str | None = None,
@@ -57,8 +72,10 @@ def search(
     """Search `space` for the best localization nets within `budget_gflops` (at `task.image_size`); see `Run`.
 
     A view of it is drawn in a terminal and in a notebook; elsewhere its lines go to the log `lstn_search`, at level
-    INFO. A `watcher` is told instead. `log` may name tensorboard and mlflow: every rung is then logged in the run
-    folder as it ends (docs/tools.md).
+    INFO. A `watcher` is told instead.
+
+    What stands on the front of the run `start_from` and fits the budget is trained first, and counts as a trial.
+    `log` may name tensorboard and mlflow: every rung is then logged in the run folder as it ends (docs/tools.md).
 
     Raises LstnError on bad input, before anything is trained.
     """
@@ -71,6 +88,7 @@ def search(
         budget_scope=budget_scope,
         ladder=ladder or space.ladder,
         objectives=tuple(map(str.strip, objectives.split(",")) if isinstance(objectives, str) else objectives),
+        start_from=_path_of(start_from),
         seed=task.seed,
     )
     check_budget(settings, space)
@@ -91,6 +109,13 @@ def search(
             storage=storage,
             watcher=Watchers(watcher, *make_logs(log, space)),
         )
+
+
+def _path_of(run: "str | Path | Run | None") -> str | None:
+    """Of a run that is given as itself or as its folder."""
+    if run is None:
+        return None
+    return str(Path(run).expanduser() if isinstance(run, str | Path) else run.folder.path)
 
 
 def train(
@@ -117,6 +142,7 @@ def train(
     task = _located(task, DEFAULT_ENGINE)
     from lstn_search.jobs.work import climb, prepared_task
 
+    task.check_tag()
     ladder = Ladder(epochs=()) if task.protocol == "paper" else ladder or DEFAULT_LADDER
     ladder.check_rung(rung)
     prepared = prepared_task(task, Path(cache_dir).expanduser() if cache_dir else default_cache_dir(), on_stage)
@@ -124,6 +150,45 @@ def train(
         return climb(prepared, arch, ladder, rung, Path(checkpoints).expanduser(), on_stage)
     with tempfile.TemporaryDirectory(prefix="lstn-train-") as folder:
         return climb(prepared, arch, ladder, rung, Path(folder), on_stage)
+
+
+def backbone(module: "Module", *, cache_dir: str | Path | None = None) -> str:
+    """Write a torch module into the cache, with its weights, and return the name of it for `Task(backbone=...)`.
+
+    It is taken as the warm classifier as it is: it gives a row of as many numbers as there are classes, in the order of
+    their names, and is not trained alone. Its classes lie in files that workers can import. A classifier that is yet to
+    be trained is given to Task as a function that makes it. Raises BackboneError when it cannot be saved.
+    """
+    from lstn_search.data.cache import default_cache_dir
+    from lstn_search.nets.brought import save_module
+
+    return save_module(module, Path(cache_dir).expanduser() if cache_dir else default_cache_dir())
+
+
+def dataset(
+    train: Any,
+    labels: Any = None,
+    *,
+    val: Any = None,
+    test: Any = None,
+    class_names: Sequence[str] | None = None,
+    name: str = "images",
+    cache_dir: str | Path | None = None,
+) -> str:
+    """Write images into the cache as files, and return the name of them for `Task(dataset=...)`.
+
+    `train`, and perhaps `val` and `test`, are torch Datasets or pairs (images, labels) of arrays: N x H x W x 3 (x 1 or
+    N x H x W: grey), uint8 or float in [0, 1], and whole numbers from 0 on. `dataset(images, labels)` is short for the
+    pair. What of `val` and `test` is missing is cut out of `train`, 15 % each. The name holds a digest of the
+    content: equal images are written once. Raises DataError.
+    """
+    from lstn_search.data.arrays import write_images
+    from lstn_search.data.cache import default_cache_dir
+
+    parts = {"train": train if labels is None else (train, labels), "val": val, "test": test}
+    folder = (Path(cache_dir).expanduser() if cache_dir else default_cache_dir()) / "arrays"
+    given = {part: source for part, source in parts.items() if source is not None}
+    return write_images(given, folder, name=name, class_names=class_names)
 
 
 def evaluate(
@@ -148,6 +213,7 @@ def evaluate(
     from lstn_search.shipping.export import write_evaluation
     from lstn_search.training.evaluation import evaluate as run_evaluation
 
+    task.check_tag()
     cache = Path(cache_dir).expanduser() if cache_dir else default_cache_dir()
     prepared = prepared_task(task, cache, on_stage)
     report, model = run_evaluation(prepared, arch, name=name, cache_dir=cache, on_stage=on_stage)

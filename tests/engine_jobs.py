@@ -13,6 +13,7 @@ from typing import Any
 from lstn_search.errors import DataError
 from lstn_search.jobs.base import Ended, Job, Stage, WorkerSetup
 from lstn_search.spec.ladder import Ladder
+from lstn_search.spec.own_code import load_code
 from lstn_search.spec.results import TrialResult
 from lstn_search.spec.task import Task
 
@@ -161,6 +162,12 @@ def stubborn(setup: WorkerSetup, job: Job, say: Say, argument: str) -> Ended:
     raise AssertionError
 
 
+def own_code(setup: WorkerSetup, job: Job, say: Say, argument: str) -> Ended:
+    """Say what a function of the user's says, by its name."""
+    say(load_code(argument, "function")())
+    return ok(setup, job, say, "")
+
+
 ACTIONS: dict[str, Callable[[WorkerSetup, Job, Say, str], Ended]] = {
     "ok": ok,
     "stages": stages,
@@ -181,6 +188,7 @@ ACTIONS: dict[str, Callable[[WorkerSetup, Job, Say, str], Ended]] = {
     "storage": storage,
     "die-while-sending": die_while_sending,
     "stubborn": stubborn,
+    "own-code": own_code,
 }
 
 

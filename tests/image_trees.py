@@ -15,12 +15,14 @@ def write_image(path: Path, *, seed: int = 0, size: tuple[int, int] = (40, 30), 
     Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).convert(mode).save(path)
 
 
-def class_tree(root: Path, counts: dict[str, int], *, suffix: str = ".jpg", first_seed: int = 0) -> Path:
+def class_tree(
+    root: Path, counts: dict[str, int], *, suffix: str = ".jpg", first_seed: int = 0, size: tuple[int, int] = (40, 30)
+) -> Path:
     """`counts[class]` images in each folder root/class; no two alike."""
     seed = first_seed
     for class_name, count in counts.items():
         for number in range(count):
-            write_image(root / class_name / f"image_{number:04d}{suffix}", seed=seed)
+            write_image(root / class_name / f"image_{number:04d}{suffix}", seed=seed, size=size)
             seed += 1
     return root
 

@@ -35,8 +35,9 @@ MAX_DAMAGED = 0.01
 
 MAX_PLAIN = 0.05
 """Share of images of one colour above which that is said."""
-_SAMPLE, _PLAIN = 256, 8
-"""How many images are looked at, and the contrast of 255 below which one is of one colour."""
+_SAMPLE, _PLAIN, _OBLONG = 256, 8, 0.9
+"""How many images are looked at, the contrast of 255 below which one is of one colour, and the share of the longer side
+below which the shorter one makes it oblong."""
 
 _READERS: dict[str, Callable[..., Listing]] = {
     "caltech101": caltech101.read,
@@ -147,7 +148,7 @@ def load_dataset(
         cache_dir=cache_dir,
     )
     damage = _report_damaged(name, listing, entry.damaged)
-    notes = tuple(f"{name}: {note}" for note in (*listing.notes, *_plain_colours(entry.images_NHWC)))
+    notes = tuple(f"{name}: {note}" for note in (*listing.notes, *_oddities(entry.images_NHWC, listing)))
     for note in notes:
         _log.warning(note)
 
@@ -250,6 +251,24 @@ def _report_damaged(name: str, listing: Listing, damaged: dict[int, str]) -> str
     line = f"{name}: {facts}; left out"
     _log.warning(line)
     return line
+
+
+def _oddities(images_NHWC: npt.NDArray[np.uint8], listing: Listing) -> list[str]:
+    """Lines on what a sample of images is like, and what becomes of it."""
+    notes = _plain_colours(images_NHWC)
+    sample_NHWC = images_NHWC[:: max(1, len(images_NHWC) // _SAMPLE)]
+    if len(sample_NHWC) and bool((sample_NHWC == sample_NHWC[..., :1]).all()):
+        notes.append("all images looked at are grey: they are shown as three equal channels")
+    positions = range(0, len(listing.keys), max(1, len(listing.keys) // _SAMPLE))
+    sizes = [size for size in (listing.sizes(positions) if listing.sizes else ()) if size]
+    oblong = [size for size in sizes if min(size) < _OBLONG * max(size)]
+    if len(oblong) > MAX_PLAIN * len(sizes):
+        width, height = oblong[0]
+        notes.append(
+            f"{len(oblong):,} of {len(sizes):,} images looked at are not square ({width:g} x {height:g} px, for one): "
+            "all are resized to squares, whole, and their aspect ratio is not kept"
+        )
+    return notes
 
 
 def _plain_colours(images_NHWC: npt.NDArray[np.uint8]) -> list[str]:

@@ -6,15 +6,20 @@ folders beside any other are an error, or else parts would become classes; but o
 vehicle. It is a part if it holds folders and no image.
 """
 
+import dataclasses
 import re
 from pathlib import Path
 
 from lstn_search.data.listing import ImageFiles, Listing, check_classes, list_class_folders, list_files
 from lstn_search.data.splits import Split, cut, split_by_share
-from lstn_search.data.walk import Tree, is_folder, is_there
+from lstn_search.data.walk import Tree, is_folder, is_there, nfc
 from lstn_search.errors import DataError
+from lstn_search.spec.reading import read_as, read_json
 
-__all__ = ["SHARE", "read"]
+__all__ = ["CLASSES", "SHARE", "read"]
+
+CLASSES = ".lstn-classes.json"
+"""Beside the parts, where images were given from Python: the class names in the order of their labels."""
 
 SHARE = 0.15
 """Of the images, for validation; and the same again for testing."""
@@ -41,7 +46,21 @@ def read(root: Path, *, split_seed: int, cache_dir: Path) -> Listing:
     tree = Tree(root)
     parts = _parts(tree)
     found, split = _read_parts(tree, parts, split_seed) if parts else _cut(tree, split_seed)
-    return list_files(root, found, split=split, cache_dir=cache_dir, tree=tree)
+    return list_files(root, _in_order(root, found), split=split, cache_dir=cache_dir, tree=tree)
+
+
+def _in_order(root: Path, found: ImageFiles) -> ImageFiles:
+    """The classes in the order that a file says, where there is one; it may name some that have no image."""
+    try:
+        names = [nfc(name) for name in read_as(list[str], read_json(root / CLASSES))]
+    except (OSError, ValueError):  # none, or damaged
+        return found
+    names = [name for name in names if name in found.class_names]
+    if sorted(names) != sorted(found.class_names):
+        return found
+    numbers = [names.index(name) for name in found.class_names]
+    labels = tuple(numbers[label] for label in found.labels)
+    return dataclasses.replace(found, class_names=tuple(names), labels=labels)
 
 
 def part_of(name: str) -> str | None:

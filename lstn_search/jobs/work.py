@@ -113,6 +113,7 @@ def _facts(prepared: Prepared) -> dict[str, object]:
         "data": bench.dataset.facts,
         "device": str(bench.device),
         "precision": bench.settled_task.precision,
+        **bench.code_in_keys,
     }
     if warm is not None:
         facts["backbone"] = {"val_clean_top1": warm.val_clean.top1, "seconds": warm.seconds, "key": warm.key}

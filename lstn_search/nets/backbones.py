@@ -1,9 +1,11 @@
-"""One door to classifiers: torchvision's, timm's and the paper's own EfficientNets, by name, never pretrained.
+"""One door to classifiers: torchvision's, timm's, the paper's own EfficientNets and users' own, by name.
 
 How a name is resolved:
 
     torchvision:NAME, timm:NAME   that library and no other
     paper_efficientnet_b0 .. b5   the paper's variant (`lstn_search.nets.paper_efficientnet`)
+    module:function               a user's own (`lstn_search.nets.brought`)
+    saved:DIGEST                  a module that a user gave from Python, likewise
     NAME                          torchvision if it knows the name, else timm
 
 Torchvision comes first because the paper's ResNets, DenseNets and AlexNet are torchvision's: `resnet18` here is the
@@ -14,15 +16,20 @@ timm and torchvision take seconds to import, so they are imported by the functio
 
 import inspect
 import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from lstn_search.errors import BackboneError, did_you_mean
-from lstn_search.spec.task import DEFAULT_BACKBONE
+from lstn_search.errors import BackboneError, SettingError, did_you_mean
+from lstn_search.nets.brought import Offered, load_saved, make_own, offered_weights
+from lstn_search.nets.weights import fit
+from lstn_search.spec.choices import IMAGE_CHANNELS
+from lstn_search.spec.names import LIBRARIES, SAVED_PREFIX
+from lstn_search.spec.task import DEFAULT_BACKBONE, is_own
 
-__all__ = ["backbone_names", "build_backbone"]
+__all__ = ["backbone_names", "build_backbone", "build_pretrained", "offered_for"]
 
 PAPER_EFFICIENTNETS = tuple(f"paper_efficientnet_b{phi}" for phi in range(6))
 CURE_SIZES_PX = (32, 64, 75, 96, 112, 128, 160, 192, 224, 256, 299, 384, 448, 512)
@@ -33,11 +40,12 @@ _fitting: set[tuple[str, int, int]] = set()
 every trial."""
 
 
-def build_backbone(name: str, *, num_classes: int, image_size: int) -> nn.Module:
+def build_backbone(name: str, *, num_classes: int, image_size: int, cache_dir: Path | None = None) -> nn.Module:
     """Build the classifier `name` with fresh weights from the global generator: (B, 3, S, S) -> (B, num_classes).
 
     `image_size` is S in pixels; a model whose weights depend on it (a ViT) is built for that size. One sample's shapes
     are sent through before the model is handed out, so a size it cannot take is refused here and not in mid-training.
+    What a user saved is in `cache_dir`.
 
     Raises BackboneError on an unknown name, on a size the model cannot take and on counts that make no sense.
     """
@@ -46,16 +54,63 @@ def build_backbone(name: str, *, num_classes: int, image_size: int) -> nn.Module
             raise BackboneError(f"{what} of backbone {name!r} must be a whole number of at least 1, got {value!r}")
     library, plain_name = _resolve(name)
     try:
-        model = _construct(library, plain_name, num_classes, image_size)
+        if library == "saved":
+            assert cache_dir is not None
+            model = load_saved(name, cache_dir)
+        else:
+            model = _construct(library, plain_name, num_classes, image_size)
+    except (BackboneError, SettingError):  # of users' own
+        raise
     except Exception as error:  # a library's own check: an image size its patches or windows do not divide, a bad tag
         raise BackboneError(f"backbone {name!r} cannot be built at {image_size} px ({_reason(error)}); "
                             f"{_cure(library, plain_name, num_classes, image_size)}") from error  # fmt: skip
     failure = None if (name, num_classes, image_size) in _fitting else _dry_forward(model, num_classes, image_size)
+    if failure is not None and is_own(name):
+        raise BackboneError(
+            f"backbone {name!r} cannot take B x 3 x {image_size} x {image_size} images to rows of {num_classes} "
+            f"({failure}); correct it, or choose another --trial-size"
+        )
     if failure is not None:
         raise BackboneError(f"backbone {name!r} cannot take {image_size} px images ({failure}); "
                             f"{_cure(library, plain_name, num_classes, image_size, model)}")  # fmt: skip
     _fitting.add((name, num_classes, image_size))
     return model
+
+
+def offered_for(name: str) -> Offered | None:
+    """The pre-trained weights of a library's classifier; None: there are none. Raises BackboneError on no such name."""
+    library, plain_name = _resolve(name)
+    try:
+        return offered_weights(library, plain_name)
+    except Exception as error:  # a tag that timm does not know
+        raise BackboneError(f"backbone {name!r} has no such weights ({_reason(error)}); leave its tag out") from None
+
+
+def build_pretrained(name: str, *, num_classes: int, image_size: int) -> nn.Module:
+    """The classifier `name` with the weights that its library offers, and a head that is drawn anew.
+
+    They are downloaded where they are not yet on this machine. Raises BackboneError when there are none, or they cannot
+    be had.
+    """
+    if offered_for(name) is None:
+        raise BackboneError(f"there are no pre-trained weights of backbone {name!r}; leave --pretrained out")
+    model = build_backbone(name, num_classes=num_classes, image_size=image_size)
+    library, plain_name = _resolve(name)
+    try:
+        if library == "timm":
+            return _construct_timm(plain_name, num_classes, image_size, pretrained=True)
+        from torchvision import models
+
+        state = models.get_model_weights(plain_name).DEFAULT.get_state_dict(progress=False, check_hash=True)  # type: ignore[attr-defined]
+        fit(model, state, what=f"the pre-trained weights of {name!r}", cure="choose another --backbone")
+        return model
+    except BackboneError:
+        raise
+    except Exception as error:
+        raise BackboneError(
+            f"the pre-trained weights of backbone {name!r} cannot be had ({_reason(error)}); run it once with a "
+            "network (HF_HOME and TORCH_HOME say where they are kept), or give a file to --backbone-weights"
+        ) from None
 
 
 def backbone_names() -> tuple[str, ...]:
@@ -71,8 +126,13 @@ def _resolve(name: str) -> tuple[str, str]:
     if not isinstance(name, str) or not name:
         raise BackboneError(f"a backbone is a name such as {DEFAULT_BACKBONE!r} or 'resnet18', got {name!r}")
     prefix, colon, plain_name = name.partition(":")
-    if colon and prefix not in ("timm", "torchvision"):
-        raise BackboneError(f"backbone {name!r}: prefix {prefix!r} is unknown; write timm:NAME or torchvision:NAME")
+    if is_own(name):
+        return "saved" if name.startswith(SAVED_PREFIX) else "own", name
+    if colon and prefix not in LIBRARIES:
+        raise BackboneError(
+            f"backbone {name!r}: prefix {prefix!r} is unknown; write timm:NAME or torchvision:NAME, or module:function "
+            "for one of your own"
+        )
     if not colon:
         plain_name = name
         if name in PAPER_EFFICIENTNETS:
@@ -116,6 +176,8 @@ def _is_timm(name: str) -> bool:
 def _construct(library: str, name: str, num_classes: int, image_size: int) -> nn.Module:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the libraries' remarks on names and initialisation are not the user's concern
+        if library == "own":
+            return make_own(name, num_classes, image_size)
         if library == "paper":
             from lstn_search.nets.paper_efficientnet import PaperEfficientNet
 
@@ -139,14 +201,14 @@ def _construct_torchvision(name: str, num_classes: int, image_size: int) -> nn.M
     return model
 
 
-def _construct_timm(name: str, num_classes: int, image_size: int) -> nn.Module:
+def _construct_timm(name: str, num_classes: int, image_size: int, *, pretrained: bool = False) -> nn.Module:
     import timm
 
     config = timm.get_pretrained_cfg(name)
     options: dict[str, Any] = {}
     if config is not None and config.fixed_input_size:
         options["img_size"] = image_size
-    model: nn.Module = timm.create_model(name, pretrained=False, num_classes=num_classes, **options)
+    model: nn.Module = timm.create_model(name, pretrained=pretrained, num_classes=num_classes, **options)
     return model
 
 
@@ -160,6 +222,12 @@ def _dry_forward(model: nn.Module, num_classes: int, image_size: int) -> str | N
     try:
         logits = _forward_shapes(model, image_size)
     except Exception as error:
+        first = next((one for one in model.modules() if isinstance(one, nn.Conv2d)), None)
+        if first is not None and first.in_channels != IMAGE_CHANNELS:
+            return (
+                f"its first layer takes {first.in_channels} channel{'s' * (first.in_channels > 1)}, and all images "
+                "here have three, grey ones three equal ones"
+            )
         return _reason(error)
     finally:
         model.train(was_training)

@@ -14,7 +14,12 @@ from lstn_search.atomic import write_atomically
 from lstn_search.errors import CheckpointError
 from lstn_search.spec.reading import check_regular, short
 
-__all__ = ["fill", "load_torch", "load_weights", "save_weights"]
+__all__ = ["fill", "fit", "load_state", "load_torch", "load_weights", "save_weights"]
+
+WRAPPERS = ("state_dict", "model_state_dict", "model", "model_ema", "net", "module", "weights")
+"""What trainers call the weights in their checkpoints."""
+MAX_HEADS = 2
+"""Layers that may be for other classes: distilled networks have two."""
 
 
 def save_weights(path: Path, tensors: Mapping[str, torch.Tensor], *, metadata: Mapping[str, str] | None = None) -> None:
@@ -50,6 +55,51 @@ def load_torch(path: Path, *, cure: str, device: torch.device | str = "cpu") -> 
     if not isinstance(state, dict):
         raise CheckpointError(f"{path}: not a checkpoint of a search; {cure}")
     return state
+
+
+def load_state(path: Path) -> dict[str, torch.Tensor]:
+    """The weights in a file that a user brings: safetensors, or a state dict, also inside of a trainer's checkpoint.
+
+    Raises CheckpointError when it holds none.
+    """
+    if path.suffix == ".safetensors":
+        return load_weights(path)
+    state = load_torch(path, cure="give a safetensors file, or one of torch.save(model.state_dict(), FILE)")
+    for name in WRAPPERS:
+        if isinstance(inside := state.get(name), Mapping):
+            state = dict(inside)
+    tensors = {name: value for name, value in state.items() if isinstance(value, torch.Tensor)}
+    if not tensors:
+        raise CheckpointError(f"{path}: it holds no weights; write them with torch.save(model.state_dict(), FILE)")
+    return tensors
+
+
+def fit(module: nn.Module, weights: Mapping[str, torch.Tensor], *, what: str, cure: str) -> tuple[str, ...]:
+    """Put those of a user's weights into a module that have its names and shapes; the names that were left as they are.
+
+    Only a head may be left: the tensors of up to two layers. A prefix that all names share is taken off. Raises
+    CheckpointError, naming `what` they are, when more does not fit, or a number is none.
+    """
+    expected = module.state_dict()
+    while not any(name in expected for name in weights):
+        if len({name.partition(".")[0] for name in weights}) > 1 or not all("." in name for name in weights):
+            break
+        weights = {name.partition(".")[2]: tensor for name, tensor in weights.items()}  # module., model., _orig_mod.
+    taken = {name: weights[name] for name, old in expected.items()
+             if name in weights and weights[name].shape == old.shape}  # fmt: skip
+    left = tuple(name for name in expected if name not in taken and not name.endswith("num_batches_tracked"))
+    if len({name.rpartition(".")[0] for name in left}) > MAX_HEADS or not taken:
+        name = left[0]
+        found = f"has the shape {tuple(weights[name].shape)}" if name in weights else "is missing"
+        raise CheckpointError(
+            f"{what} do not fit: {len(taken)} of {len(expected)} tensors do, and {short(name)} {found}, where "
+            f"{tuple(expected[name].shape)} is needed; {cure}"
+        )
+    for name, tensor in taken.items():
+        if not bool(tensor.isfinite().all()):
+            raise CheckpointError(f"{what} do not fit: {short(name)} holds numbers that are none; {cure}")
+    module.load_state_dict(expected | taken)
+    return left
 
 
 def fill(module: nn.Module, weights: Any, *, what: str, cure: str) -> None:

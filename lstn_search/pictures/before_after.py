@@ -168,6 +168,7 @@ def draw_trained(
     if num_images is None:
         num_images = 3 if animate else 6
     check_count("the number of images", num_images, limit=100)
+    trained = dataclasses.replace(trained, cache_dir=trained.cache_dir or cache_dir)
     dataset = trained.load_dataset(data_dir=data_dir, cache_dir=cache_dir)
     pictures = (
         pick_pictures(dataset, num_images, seed=seed)

@@ -10,8 +10,10 @@ import torch
 from torch import nn
 
 from lstn_search.data import Dataset, load_dataset
+from lstn_search.data.cache import default_cache_dir
 from lstn_search.errors import CheckpointError, DataError, LstnError, SettingError
 from lstn_search.nets.backbones import build_backbone
+from lstn_search.nets.brought import Channels
 from lstn_search.nets.localizer import Localizer
 from lstn_search.nets.weights import fill, load_torch
 from lstn_search.runs.checkpoints import load_checkpoint, load_localizer, split_trained
@@ -68,6 +70,10 @@ class Trained:
     """What follows `--arch` to train it again."""
     fingerprint: str | None = None
     """Of the dataset it was trained on, where it was written down."""
+    normalisation: tuple[Channels, Channels] | None = None
+    """Mean and deviation of pixels that the classifier was trained with; None: those of the dataset."""
+    cache_dir: Path | None = None
+    """Where a classifier that was saved from Python lies; None: in the user's cache."""
 
     @property
     def title(self) -> str:
@@ -87,6 +93,9 @@ class Trained:
             split_seed=task.split_seed,
             cache_dir=cache_dir,
         )
+        if self.normalisation is not None:
+            mean, std = self.normalisation
+            dataset = dataclasses.replace(dataset, mean=mean, std=std)
         if self.fingerprint not in (None, dataset.fingerprint):
             raise DataError(
                 f"the images of {task.dataset} have changed since {self.name} was trained; give the folder that holds "
@@ -96,7 +105,12 @@ class Trained:
 
     def build_classifier(self, num_classes: int) -> nn.Module:
         """The classifier itself, in eval mode. Raises CheckpointError when it was trained for other classes."""
-        model = build_backbone(self.task.backbone, num_classes=num_classes, image_size=self.task.trial_size)
+        model = build_backbone(
+            self.task.backbone,
+            num_classes=num_classes,
+            image_size=self.task.trial_size,
+            cache_dir=self.cache_dir or default_cache_dir(),
+        )
         what = f"the classifier trained with {self.name} is not {self.task.backbone} with {num_classes} classes:"
         fill(model, self.classifier, what=what, cure=f"is {self.task.dataset} still what it was trained on?")
         return model.eval().requires_grad_(False)
@@ -109,11 +123,25 @@ class Trained:
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
+class _Normalisation:
+    """What is read of what a manifest or a report says about images."""
+
+    mean: Channels | None = None
+    std: Channels | None = None
+
+    @property
+    def pair(self) -> tuple[Channels, Channels] | None:
+        """Both, or None."""
+        return None if self.mean is None or self.std is None else (self.mean, self.std)
+
+
+@dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
 class _Report:
     """What is read of an evaluation's report.json."""
 
     task: dict[str, Any]
     arch: Evaluation | None
+    data: _Normalisation = _Normalisation()
 
 
 def trained_of_run(run: "Run", entry: "Entry") -> Trained:
@@ -131,6 +159,7 @@ def trained_of_run(run: "Run", entry: "Entry") -> Trained:
         val_top1=entry.result.val_top1,
         snapshots=_snapshots(file),
         fingerprint=run.folder.manifest["data"]["fingerprint"],
+        normalisation=read_as(_Normalisation, run.folder.manifest["data"]).pair,
     )
 
 
@@ -159,6 +188,7 @@ def trained_of_evaluation(folder: Path) -> Trained:
         localizer=localizer.eval().requires_grad_(False),
         classifier=classifier,
         val_top1=report.arch.result.val_top1,
+        normalisation=report.data.pair,
     )
 
 
@@ -182,6 +212,8 @@ def train_for_show(prepared: Prepared, arch: Arch, *, name: str, on_stage: Calla
         localizer=localizer.requires_grad_(False),
         classifier=classifier,
         val_top1=result.val_top1,
+        normalisation=(prepared.bench.dataset.mean, prepared.bench.dataset.std),
+        cache_dir=prepared.bench.classifier.cache_dir,
         snapshots=tuple(Snapshot(**row) for row in trial.snapshots),
     )
 

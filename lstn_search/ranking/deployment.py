@@ -88,7 +88,7 @@ def measure_deployment(
         engine = make_engine(task, run.folder.settings.ladder, _folder(run))
         try:
             facts = prepare_task(engine, watcher, precision=task.precision, retries=retries)
-            run.folder.check_same_images(facts, cure="name their folder with --data-dir")
+            run.folder.check_same_images(facts, cure="name their folder with --data-dir", at_another_size=True)
             watcher.on_ready(source)
             run_jobs(source, engine, watcher, retries=retries, deadline=deadline)
         finally:

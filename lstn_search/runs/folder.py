@@ -135,8 +135,9 @@ class RunFolder:
                 f"nothing can be trained beside it; {cure}"
             )
 
-    def check_same_images(self, facts: dict[str, Any], *, cure: str) -> None:
-        """Raise RunError when a task was prepared (see `prepare_task`) from other images or poses than this run's."""
+    def check_same_images(self, facts: dict[str, Any], *, cure: str, at_another_size: bool = False) -> None:
+        """Raise RunError when a task was prepared (see `prepare_task`) from other images or poses than this run's, or
+        with other code or weights of the user's own; classifiers `at_another_size` may differ in shape."""
         before = self.manifest.get("data")
         if before is not None and before["fingerprint"] != facts["data"]["fingerprint"]:
             raise RunError(
@@ -145,6 +146,13 @@ class RunFolder:
             )
         if before is not None and before.get("poses_fingerprint", "") != facts["data"].get("poses_fingerprint", ""):
             raise RunError(f"{self.path} was made with other poses (their hash differs); restore them, or {cure}")
+        for name, what in (("backbone", "another classifier"), ("augment", "another augmentation")):
+            ours, theirs = (of.get("code", {}).get(name, "") for of in (self.manifest, facts))
+            if before is not None and ours != theirs and not (at_another_size and name == "backbone"):
+                raise RunError(
+                    f"{self.path} was made with {what} (the hash of its code and weights differs); restore it, or "
+                    "search anew with another --out"
+                )
 
     def release(self) -> None:
         """Let other processes write here."""

@@ -73,6 +73,8 @@ class _Manifest:
     trials: int = MISSING
     checkpoints_in: str | None = None
     backbone: _Backbone = MISSING
+    code: dict[str, str] = MISSING
+    start_from: dict[str, str] = MISSING
     references: References = MISSING
     counts: _Counts = MISSING
     seconds: float = 0.0

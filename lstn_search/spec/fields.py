@@ -171,6 +171,8 @@ def _check(field: "dataclasses.Field[Any]", known: Setting, value: Any) -> None:
             raise SettingError(f"{_words(field)} must be {number}{known.bounds}, got {short(value)}")
         if known.limit is not None and abs(value) > known.limit:
             raise SettingError(f"{_words(field)} must be at most {known.limit:,}, got {short(value)}")
+    elif kind is bool and not isinstance(value, bool):
+        raise SettingError(f"{_words(field)} must be true or false, got {short(value)}")
     elif kind is str and not (isinstance(value, str) and 0 < len(value) <= MAX_TEXT and "\0" not in value):
         raise SettingError(f"{_words(field)} must be text of 1 to {MAX_TEXT} characters, got {short(value)}")
 

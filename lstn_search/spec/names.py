@@ -6,9 +6,16 @@ import unicodedata
 from lstn_search.errors import DataError, SettingError, did_you_mean
 from lstn_search.spec.reading import short
 
-__all__ = ["DATASET_NAMES", "FILL_NAMES", "FOLDER_PREFIX", "SCORED_FILLS", "VIEW_NAMES", "check_name", "checked_label"]
+__all__ = [
+    *("DATASET_NAMES", "FILL_NAMES", "FOLDER_PREFIX", "LIBRARIES", "SAVED_PREFIX", "SCORED_FILLS", "VIEW_NAMES"),
+    *("check_name", "checked_label"),
+]
 
 FOLDER_PREFIX = "folder:"
+LIBRARIES = ("timm", "torchvision")
+"""Whose classifiers have names; `timm:NAME` is that one's and no other's."""
+SAVED_PREFIX = "saved:"
+"""Of a classifier that `lstn_search.backbone` wrote into the cache; the digest of its content follows."""
 DATASET_NAMES = ("caltech101", "cifar10", "gtsrb", "tsrd", "glyphs", "clutter", "folder:PATH")
 VIEW_NAMES = ("affine", "none")
 SCORED_FILLS = ("reflection", "border", "picture", "colour")
@@ -51,7 +58,10 @@ def checked_label(name: object, what: str, *, is_pick: bool = False) -> str:
 def check_name(name: str) -> None:
     """Raise DataError, with suggestions, unless `name` is in DATASET_NAMES; its images are not looked for yet."""
     if not isinstance(name, str) or "\0" in name:
-        raise DataError(f"dataset {short(name)} is no name; {did_you_mean('', DATASET_NAMES)}")
+        cure = did_you_mean("", DATASET_NAMES)
+        if not isinstance(name, str) and name is not None:
+            cure = "images from Python are given by lstn_search.dataset(...), which returns a name"
+        raise DataError(f"dataset {short(name)} is no name; {cure}")
     if name.startswith(FOLDER_PREFIX):
         if name == FOLDER_PREFIX:
             raise DataError(

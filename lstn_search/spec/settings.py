@@ -59,6 +59,13 @@ class SearchSettings:
         checked_by=check_objectives,
     )
     """The budget is of GFLOPs in any case."""
+    start_from: str | None = setting(
+        None,
+        help="An earlier run: what stands on its front and fits the budget is trained first.",
+        panel=SEARCH,
+        is_path=True,
+        unset="the seed points alone",
+    )
     seed: int = setting(
         0,
         help="Of the sampler; the task has its own.",

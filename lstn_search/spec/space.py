@@ -105,6 +105,13 @@ class Space:
             ask("head.warp", "head.warp")
         return choices
 
+    def suggest(self, trial: Any) -> Arch:
+        """The architecture that an Optuna trial asks for, choice by choice: for a study of your own.
+
+        Whether it can be built at your image size, and what it costs, is `lstn_search.cost`'s to say.
+        """
+        return expand(self.walk(trial.suggest_categorical))
+
     def expand(self, choices: Mapping[str, Value]) -> Arch:
         """The architecture that `choices` describe."""
         return expand(choices)

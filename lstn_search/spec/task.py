@@ -3,15 +3,26 @@
 import dataclasses
 import hashlib
 import json
+import math
 from typing import Any, Literal, get_args
 
 from lstn_search.errors import SettingError, did_you_mean
 from lstn_search.spec.fields import DATA, TRAINING, WHERE, check, defaults, described, ignored_by, setting
 from lstn_search.spec.ladder import MAX_EPOCHS
-from lstn_search.spec.names import DATASET_NAMES, FILL_NAMES, VIEW_NAMES, check_name
+from lstn_search.spec.names import DATASET_NAMES, FILL_NAMES, LIBRARIES, SAVED_PREFIX, VIEW_NAMES, check_name
+from lstn_search.spec.own_code import check_code, code_name, is_code
 from lstn_search.spec.reading import MAX_NUMBER, check_table, short
 
-__all__ = ["DEFAULT_BACKBONE", "DEFAULT_DATASET", "DEFAULT_TRIAL_SIZE", "FULL_SCHEDULE", "Kind", "Protocol", "Task"]
+__all__ = [
+    "DEFAULT_BACKBONE",
+    "DEFAULT_DATASET",
+    "DEFAULT_TRIAL_SIZE",
+    "FULL_SCHEDULE",
+    "Kind",
+    "Protocol",
+    "Task",
+    "is_own",
+]
 
 Protocol = Literal["recover", "paper"]
 
@@ -38,6 +49,11 @@ FINGERPRINT = TIMED | dict.fromkeys(("warm", "reference"), "the fingerprint of i
 SETTLED = dict.fromkeys(("warm", "reference", "precision"), "what it comes to on this machine is part of the key")
 
 
+MOVED_WEIGHTS = TIMED | dict.fromkeys(
+    ("warm", "reference", "verification", "deployment", "run"),
+    "the file may move; the digest of its content is part of the key, or compared",
+)
+
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
 
@@ -47,6 +63,26 @@ def _check_device(name: Any) -> None:
         raise SettingError(f"unknown device {short(name)}; {did_you_mean(str(name), DEVICES)}")
     if colon and number != "0" and not (kind == "cuda" and number.isascii() and number.isdecimal() and len(number) < 4):
         raise SettingError(f"there is no device {short(name)}; only GPUs have numbers, as in cuda:1")
+
+
+def is_own(backbone: str) -> bool:
+    """Whether a classifier's name is of a user's code or of a module that was saved, not of a library's."""
+    return backbone.startswith(SAVED_PREFIX) or (is_code(backbone) and backbone.partition(":")[0] not in LIBRARIES)
+
+
+def _check_channels(text: Any) -> None:
+    if text is not None:
+        _channels(text)
+
+
+def _channels(text: Any) -> tuple[float, float, float]:
+    try:
+        first, second, third = (float(number) for number in text.split(","))
+    except (AttributeError, ValueError):
+        first = second = third = math.nan
+    if not all(map(math.isfinite, (first, second, third))):
+        raise SettingError(f"{short(text)} is no mean or deviation of pixels; write one number a channel: 0.5,0.5,0.5")
+    return first, second, third
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)
@@ -72,7 +108,47 @@ class Task:
         ignored_by=FINGERPRINT
         | dict.fromkeys(("verification", "deployment", "run"), "images may move; their fingerprint is compared"),
     )
-    backbone: str = setting(DEFAULT_BACKBONE, help="The classifier: any name of timm or torchvision.", panel=DATA)
+    backbone: str = setting(
+        DEFAULT_BACKBONE,
+        help="The classifier: any name of timm or torchvision, or module:function, which makes yours.",
+        panel=DATA,
+    )
+    """From Python also the function itself. A trained module: see `lstn_search.backbone`."""
+    pretrained: bool = setting(
+        False,
+        help="Start the classifier from the weights that timm or torchvision offer; they are downloaded once.",
+        panel=DATA,
+        ignored_by=TIMED,
+        before=False,
+    )
+    backbone_weights: str | None = setting(
+        None,
+        help="Weights of the classifier (safetensors, or a state dict). Those of all layers are the warm classifier; "
+        "where another head is needed, it is trained from them.",
+        panel=DATA,
+        is_path=True,
+        unset="none",
+        ignored_by=MOVED_WEIGHTS,
+        before=None,
+    )
+    mean: str | None = setting(
+        None,
+        help="Mean of pixels in [0, 1] that the classifier wants, a number a channel.",
+        panel=DATA,
+        checked_by=_check_channels,
+        unset="as the weights want it, else 0.5,0.5,0.5",
+        ignored_by=TIMED,
+        before=None,
+    )
+    std: str | None = setting(
+        None,
+        help="Their deviation, likewise.",
+        panel=DATA,
+        checked_by=_check_channels,
+        unset="as the weights want it, else 0.5,0.5,0.5",
+        ignored_by=TIMED,
+        before=None,
+    )
     image_size: int = setting(
         224,
         help="Side in px at deployment: what GFLOPs, budget and corner errors mean.",
@@ -134,6 +210,16 @@ class Task:
         ignored_by=TIMED | dict.fromkeys(("warm", "reference"), "the fingerprint of all poses is part of the key"),
         before=1.0,
     )
+    augment: str | None = setting(
+        None,
+        help="Your own augmentation of training images, module:function: B x 3 x H x W to the same, uint8.",
+        panel=TRAINING,
+        checked_by=check_code,
+        unset="none",
+        ignored_by=TIMED,
+        before=None,
+    )
+    """From Python also the function itself."""
     protocol: Protocol = setting(
         "recover",
         help="recover (regress known warps first, then train jointly) or paper (jointly from scratch, as published).",
@@ -252,12 +338,34 @@ class Task:
     )
 
     def __post_init__(self) -> None:
+        for name in ("backbone", "augment"):
+            object.__setattr__(self, name, code_name(getattr(self, name)))
+        for name in ("mean", "std"):
+            if isinstance(numbers := getattr(self, name), list | tuple):
+                object.__setattr__(self, name, ",".join(map(str, numbers)))
         check(self)
+        self._check_weights()
         if self.protocol == "paper" and self.max_epochs < self.epochs:
             raise SettingError(
                 f"max epochs {self.max_epochs} is below the floor of {self.epochs} epochs before which the paper's "
                 "early stopping never stops; raise --max-epochs or lower --epochs"
             )
+
+    def _check_weights(self) -> None:
+        given = [words for words, holds in (
+            ("--pretrained", self.pretrained),
+            ("--backbone-weights", self.backbone_weights is not None),
+        ) if holds]  # fmt: skip
+        if len(given) > 1:
+            raise SettingError("--pretrained and --backbone-weights both say where to start from; leave one out")
+        if given and self.protocol == "paper":
+            raise SettingError(f"the paper's protocol trains from scratch; leave {given[0]} out")
+        if self.pretrained and is_own(self.backbone):
+            raise SettingError(
+                f"--pretrained is for names of timm and torchvision; {self.backbone} brings the weights that it has"
+            )
+        if self.std is not None and min(_channels(self.std)) <= 0:
+            raise SettingError(f"the deviation of pixels must be above 0, got {self.std}")
 
     @classmethod
     def of(cls, **settings: Any) -> "Task":
@@ -279,6 +387,25 @@ class Task:
         names = {field.name: known.before for field, known in described(cls)}
         table = check_table(data, "task", known=names, needed=("dataset",), error=SettingError)
         return cls(**{name: value for name, value in names.items() if value is not ...} | dict(table))
+
+    @property
+    def names_weights(self) -> bool:
+        """Whether the classifier's name has one of timm's tags, as in resnet18.a1_in1k: those are of weights."""
+        return "." in self.backbone and not is_own(self.backbone)
+
+    def check_tag(self) -> None:
+        """Raise SettingError where a name says which weights to start from, and nothing says to start from weights."""
+        if self.names_weights and not self.pretrained and self.backbone_weights is None:
+            plain, _, tag = self.backbone.partition(".")
+            raise SettingError(
+                f"{self.backbone!r} names the pre-trained weights {tag!r}; add --pretrained to start from them, or "
+                f"write {plain!r} to start from none"
+            )
+
+    @property
+    def channels(self) -> tuple[tuple[float, float, float] | None, tuple[float, float, float] | None]:
+        """Mean and deviation as they were given."""
+        return tuple(None if text is None else _channels(text) for text in (self.mean, self.std))  # type: ignore[return-value]
 
     @property
     def has_oracle(self) -> bool:

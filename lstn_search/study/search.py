@@ -21,6 +21,7 @@ from lstn_search.spec.results import DEAD, References, TrialResult
 from lstn_search.spec.settings import SearchSettings, check_budget
 from lstn_search.spec.space import Space
 from lstn_search.study.schedule import Schedule
+from lstn_search.study.start import front_of_earlier
 from lstn_search.study.study import Study
 
 __all__ = ["Search", "SearchWatcher", "search"]
@@ -46,11 +47,16 @@ def search(
     """
     check_count("trials", trials, limit=1_000_000)
     check_limits(minutes, retries)
-    given, space = space, space.for_trials(image_size=settings.task.image_size, trial_size=settings.task.trial_size)
+    if not resume:  # earlier releases took such a name, and what they began may go on
+        settings.task.check_tag()
+    whole, space = space, space.for_trials(image_size=settings.task.image_size, trial_size=settings.task.trial_size)
     check_budget(settings, space)
+    given = front_of_earlier(settings, out)
     start, deadline, watcher = time.monotonic(), deadline_after(minutes), watcher or SearchWatcher()
     folder = RunFolder.create(out, settings, resume=resume, storage=storage)
     try:
+        if given is not None:
+            folder.write_manifest(start_from=given)
         engine = make_engine(settings.task, settings.ladder, folder.path)
         try:
             precision = folder.manifest.get("precision", "auto")
@@ -59,7 +65,7 @@ def search(
             shared = engine.setup.folder
             checkpoints_in = None if shared == folder.path.resolve() else str(shared)
             folder.write_manifest(**facts, trials=trials, checkpoints_in=checkpoints_in)
-            write_settings(folder, given, trials=trials, minutes=minutes)
+            write_settings(folder, whole, trials=trials, minutes=minutes)
             source = Search(folder, space, trials=trials, watcher=watcher)
             watcher.on_ready(source)
             try:

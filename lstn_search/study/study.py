@@ -41,8 +41,9 @@ from lstn_search.spec.cost import fits
 from lstn_search.spec.results import TrialResult
 from lstn_search.spec.seeding import seed_of
 from lstn_search.spec.settings import SearchSettings
-from lstn_search.spec.space import Choices, Space, Value
+from lstn_search.spec.space import Choices, Space
 from lstn_search.study.samplers import evolve, make_sampler
+from lstn_search.study.start import given_archs
 
 __all__ = ["Study"]
 
@@ -93,6 +94,7 @@ class Study:
             self.num_rejected, self.num_duplicates = kinds["rejected"], kinds["duplicate"]
             self._num_wasted, self._last_twin = _wasted(trials)
             self._pending: list[Candidate] = []
+            self._given = given_archs(folder)
             for trial in trials:
                 if trial.state == TrialState.RUNNING and self._by_number[trial.number].results:
                     self._tell_sampler(self._by_number[trial.number])  # killed between the two records of a result
@@ -126,6 +128,11 @@ class Study:
         """The next architecture to train, new and within the budget; None when no more can be found."""
         if self._pending:
             return self._pending.pop(0)
+        while self._given:
+            name, arch = self._given.pop(0)
+            if arch.digest not in self._by_digest:
+                with self.folder.storage.guarded():
+                    return self._ask_for(self.space.encode(arch), arch, None, given_as=name)
         with self.folder.storage.guarded():
             while self._num_wasted < MAX_REJECTIONS:
                 candidate = self._propose()
@@ -138,7 +145,7 @@ class Study:
     def _propose(self) -> Candidate | None:
         """One proposal of the sampler, or None when it was rejected or a duplicate."""
         trial = self._begin(self._evolve() if self.settings.sampler == "evolution" else None)
-        arch = self.space.expand(self._walk(trial))
+        arch = self.space.suggest(trial)
         violation = self._violation(arch)
         if violation > 0:
             self.num_rejected += 1
@@ -188,14 +195,6 @@ class Study:
         """Write a proposal to the storage, in one transaction."""
         self._study.add_trial(self._in_memory.get_trials(deepcopy=False)[trial.number])
 
-    def _walk(self, trial: optuna.Trial) -> Choices:
-        def suggest(name: str, values: tuple[Value, ...]) -> Value:
-            value = trial.suggest_categorical(name, values)
-            assert value is not None and not isinstance(value, float)
-            return value
-
-        return self.space.walk(suggest)
-
     def _neighbour(self) -> Choices | None:
         """A new network within the budget near the one the sampler asked for last although it was trained, if any."""
         choices = (
@@ -222,11 +221,16 @@ class Study:
                     return choices
         return None
 
-    def _ask_for(self, choices: Choices | None, arch: Arch, name: str | None) -> Candidate:
-        """A trial with these choices; with none for a seed point outside the space."""
+    def _ask_for(
+        self, choices: Choices | None, arch: Arch, name: str | None, *, given_as: str | None = None
+    ) -> Candidate:
+        """A trial with these choices; with none for an architecture outside the space. `given_as` is its name in the
+        run that this one started from."""
         trial = self._begin(choices)
         if choices:
-            self._walk(trial)
+            self.space.suggest(trial)
+        if given_as is not None:
+            trial.set_user_attr("given as", given_as)
         return self._candidate(trial, arch, name)
 
     def _candidate(self, trial: optuna.Trial, arch: Arch, seed_name: str | None) -> Candidate:

@@ -58,6 +58,7 @@ def complete_poses(bench: Workbench, cache_dir: Path, on_stage: Callable[[str], 
     key = task.key(
         "verification", placed=[PLACER.digest, STRENGTH], seed=task.seed, recipe=RECIPE_VERSION,
         device=bench.device.type, fingerprint=bench.fingerprint, autocast=bench.use_autocast,
+        **bench.code_in_keys,
     )  # fmt: skip
     pose_I23 = remembered(
         cache_dir / "poses",

@@ -22,7 +22,7 @@ def settle_precision(bench: Workbench, cache_dir: Path) -> None:
         return
     bench.use_autocast = remembered(
         cache_dir / "precision",
-        bench.task.key("precision", device=bench.device.type),
+        bench.task.key("precision", device=bench.device.type, **bench.code_in_keys),
         lambda: choose_precision(bench, bench.build_backbone()),
         write=lambda use_autocast: {"use_autocast": use_autocast},
         read=lambda data: read_as(bool, data["use_autocast"]),

@@ -9,6 +9,7 @@ from torch import nn
 
 from lstn_search.nets.backbones import build_backbone
 from lstn_search.nets.transformer import SpatialTransformer, TransformedClassifier
+from lstn_search.nets.weights import load_state
 from lstn_search.spec.names import SCORED_FILLS
 from lstn_search.spec.task import Task
 from lstn_search.training.placing import complete_poses
@@ -62,11 +63,14 @@ class Prepared:
 def prepare(task: Task, cache_dir: Path, on_stage: OnStage) -> Prepared:
     """Decode the images, place those without a pose, and train the warm backbone: what the cache does not hold.
 
-    A backbone nobody offers, or that cannot take images of the trial's size, is refused before images are decoded.
+    A backbone nobody offers, or that cannot take images of the trial's size, is refused before images are decoded; so
+    is a file that holds no weights.
     Raises LstnError.
     """
     on_stage("data")
-    build_backbone(task.backbone, num_classes=2, image_size=task.trial_size)
+    build_backbone(task.backbone, num_classes=2, image_size=task.trial_size, cache_dir=cache_dir)
+    if task.backbone_weights is not None:
+        load_state(Path(task.backbone_weights))
     bench = Workbench(task, cache_dir=cache_dir, progress=False)
     if task.protocol == "paper":
         return Prepared(bench, None)

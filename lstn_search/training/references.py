@@ -69,6 +69,7 @@ def reference_key(bench: Workbench, warm: Warm | None, **extra: Any) -> str:
         warm=warm_key(bench) if warm is not None else None,
         autocast=bench.use_autocast,
         recipe=RECIPE_VERSION,
+        **bench.code_in_keys,
         **extra,
     )
 

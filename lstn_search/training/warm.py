@@ -1,5 +1,8 @@
 """The warm-started backbone: trained once per task on upright images, without a transformer, and cached by content.
 
+A backbone that comes with weights but for its head is trained at a tenth of the rate, and one that comes with all its
+weights not at all (`lstn_search.training.classifier`).
+
 Every trial starts its classifier from these weights, and scores its recovered localizer through them while they are
 still frozen. The cache key holds everything the weights depend on, so a stale file is never used.
 """
@@ -29,6 +32,10 @@ from lstn_search.training.workbench import Scores, Workbench
 __all__ = ["Warm", "load_warm", "warm_backbone", "warm_key"]
 
 PEAK_LR = 3e-3
+FINE_TUNING = 0.1
+"""Of that rate, from weights that were brought: at the whole of it they are soon forgotten."""
+AT_CHANCE = 1.2
+"""Times chance below which a classifier that came with all its weights is taken for a mistake."""
 
 _log = logging.getLogger(__name__)
 
@@ -67,6 +74,7 @@ def warm_key(bench: Workbench) -> str:
         device=bench.device.type,
         autocast=bench.use_autocast,
         recipe=RECIPE_VERSION,
+        **bench.code_in_keys,
     )
 
 
@@ -106,12 +114,14 @@ def warm_backbone(bench: Workbench, cache_dir: Path, *, on_epoch: Callable[[int]
 
 def _train(bench: Workbench, on_epoch: Callable[[int], None] | None) -> Warm:
     task = bench.task
-    start = time.perf_counter()
-    backbone = bench.build_backbone()
-    num_steps = task.warm_epochs * (len(bench.posed_train_I) // task.batch_size)
-    optimizer = torch.optim.Adam(backbone.parameters(), lr=PEAK_LR, fused=True)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=PEAK_LR, total_steps=num_steps)
-    for epoch in range(1, task.warm_epochs + 1):
+    started = time.perf_counter()
+    backbone, start = bench.start_backbone()
+    epochs = 0 if start == "complete" else task.warm_epochs
+    peak_lr = PEAK_LR if start == "drawn" else PEAK_LR * FINE_TUNING
+    num_steps = max(epochs, 1) * (len(bench.posed_train_I) // task.batch_size)
+    optimizer = torch.optim.Adam(backbone.parameters(), lr=peak_lr, fused=True)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=peak_lr, total_steps=num_steps)
+    for epoch in range(1, epochs + 1):
         torch.manual_seed(seed_of(task.seed, "warm", "layers", epoch))
         backbone.train()
         for batch in bench.train_batches("warm", epoch, None, cut_out=bench.is_posed):
@@ -130,10 +140,17 @@ def _train(bench: Workbench, on_epoch: Callable[[int], None] | None) -> Warm:
         if on_epoch is not None:
             on_epoch(epoch)
     model = TransformedClassifier(None, backbone)
+    val_clean = bench.evaluate(model, bench.dataset.val_I, view=None, undo=bench.is_posed)[0]
+    if start == "complete" and val_clean.top1 <= AT_CHANCE * 100 / bench.dataset.num_classes:
+        raise SettingError(
+            f"the weights of backbone {task.backbone!r} name {val_clean.top1:.1f} % of the upright validation images "
+            "rightly, as chance does; are its classes in the order of their names, and --mean and --std as it was "
+            "trained with?"
+        )
     return Warm(
         weights=backbone.state_dict(),
-        val_clean=bench.evaluate(model, bench.dataset.val_I, view=None, undo=bench.is_posed)[0],
-        seconds=time.perf_counter() - start,
+        val_clean=val_clean,
+        seconds=time.perf_counter() - started,
         key=warm_key(bench),
     )
 

@@ -6,6 +6,7 @@ epoch, never on the architecture. Two trials of one task see the same batches.
 
 import contextlib
 import dataclasses
+import logging
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -15,18 +16,22 @@ import torch
 from torch import nn
 
 from lstn_search.data import Dataset, load_dataset
+from lstn_search.data.cache import default_cache_dir
 from lstn_search.data.fills import DrawnFills, Fills, draw_fills, fill_for_scoring
 from lstn_search.data.views import View, resample
 from lstn_search.errors import SettingError
-from lstn_search.nets.backbones import build_backbone
 from lstn_search.nets.transformer import TransformedClassifier, warp
 from lstn_search.nets.warps import compose, invert
+from lstn_search.spec.own_code import load_code, module_of, source_digest
 from lstn_search.spec.seeding import seed_of
 from lstn_search.spec.task import Task
+from lstn_search.training.classifier import Classifier, Start
 
 __all__ = ["Batch", "Scores", "Workbench", "pick_device", "seeded"]
 
 EVAL_BATCH_SIZE = 256
+_log = logging.getLogger(__name__)
+
 POSED_STRENGTH = 0.3
 """Of the view that is drawn on top of poses: the images bring their own variety."""
 
@@ -65,7 +70,8 @@ class Workbench:
         """What is drawn while the localizer recovers; on posed images a little on top of their own place and angle."""
         self.frozen_view = None if self.is_posed and self.view is None else self.recover_view
         """What the recovered localizer is measured under: with poses and without a view, the images as they are."""
-        self.dataset: Dataset = load_dataset(
+        augment = None if task.augment is None else load_code(task.augment, "augmentation")
+        dataset = load_dataset(
             task.dataset,
             image_size=task.trial_size,
             data_dir=Path(task.data_dir) if task.data_dir else None,
@@ -75,6 +81,11 @@ class Workbench:
             poses=task.poses,
             pose_share=task.pose_share,
         )
+        self.classifier = Classifier(task, dataset.num_classes, cache_dir or default_cache_dir())
+        self.dataset: Dataset = _as_wanted(dataset, self.classifier)
+        self._augment = augment
+        self.code = {"backbone": self.classifier.digest, "augment": _digest(task.augment)}
+        """What tells users' own code and weights apart, by the setting that names them; empty where there are none."""
         if len(self.dataset.train_I) < task.batch_size:
             raise SettingError(
                 f"batch size {task.batch_size} is larger than the training set ({len(self.dataset.train_I)} images); "
@@ -107,6 +118,11 @@ class Workbench:
         self.posed_train_I = self.dataset.train_I[self._pose_N23[self.dataset.train_I].isfinite().all(dim=(1, 2))]
 
     @property
+    def code_in_keys(self) -> dict[str, dict[str, str]]:
+        """Users' own code and weights as an extra part of a key; nothing where there are none."""
+        return {"code": self.code} if any(self.code.values()) else {}
+
+    @property
     def batches_per_epoch(self) -> int:
         """Full training batches; the remainder of an epoch is left out so that BN never sees a tiny batch."""
         return len(self.dataset.train_I) // self.task.batch_size
@@ -129,7 +145,8 @@ class Workbench:
             fills = draw_fills(self.task.fill, size, of_fills)
             if first < skip * size:
                 continue
-            batch = self._batch(order_I[first : first + size], drawn_B23, fills)
+            augment_seed = seed_of(self.task.seed, stage, epoch, "augment", first) if self._augment else None
+            batch = self._batch(order_I[first : first + size], drawn_B23, fills, augment_seed=augment_seed)
             yield batch._replace(x_BCHW=self.undo(batch)) if cut_out else batch
 
     def eval_batches(
@@ -168,8 +185,10 @@ class Workbench:
         drawn_B23: torch.Tensor | None,
         fills: DrawnFills,
         partner_I: torch.Tensor | None = None,
+        *,
+        augment_seed: int | None = None,
     ) -> Batch:
-        x_BCHW = self._images(indices_B)
+        x_BCHW = self._images(indices_B, augment_seed)
         labels_B = self._send(self.dataset.labels_N[indices_B])
         target_B23 = self._send(self._pose_N23[indices_B]) if self.is_posed else None
         if drawn_B23 is not None:
@@ -184,11 +203,37 @@ class Workbench:
             target_B23 = back_B23 if target_B23 is None else compose(back_B23, target_B23)
         return Batch(x_BCHW.contiguous(memory_format=torch.channels_last), labels_B, target_B23, drawn_B23)
 
-    def _images(self, indices_B: torch.Tensor) -> torch.Tensor:
-        """B x C x H x W, normalised, as a view of channels last."""
-        raw_BHWC = self._send(self.dataset.images_NHWC.index_select(0, indices_B))
+    def _images(self, indices_B: torch.Tensor, augment_seed: int | None = None) -> torch.Tensor:
+        """B x C x H x W, normalised, as a view of channels last; with a seed after the user's own augmentation."""
+        raw_BHWC = self.dataset.images_NHWC.index_select(0, indices_B)
+        if augment_seed is not None:
+            raw_BHWC = self._augmented(raw_BHWC, augment_seed)
+        raw_BHWC = self._send(raw_BHWC)
         rows_BHX = raw_BHWC.flatten(2).float().sub_(self._mean_WC).div_(self._std_WC)  # by rows: 3 times as fast
         return rows_BHX.view(raw_BHWC.shape).permute(0, 3, 1, 2)
+
+    def _augmented(self, raw_BHWC: torch.Tensor, seed: int) -> torch.Tensor:
+        """What the user's augmentation makes of uint8 images, on the CPU, under torch's own generator."""
+        assert self._augment is not None
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            try:
+                made = self._augment(raw_BHWC.permute(0, 3, 1, 2))
+            except Exception as error:
+                reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+                raise SettingError(
+                    f"augmentation {self.task.augment!r} fails ({reason}); it takes a batch of uint8 images, "
+                    "B x 3 x H x W"
+                ) from error
+        batch, height, width, channels = raw_BHWC.shape
+        wanted = (batch, channels, height, width)
+        if not isinstance(made, torch.Tensor) or tuple(made.shape) != wanted or made.dtype != torch.uint8:
+            found = f"{made.dtype} {tuple(made.shape)}" if isinstance(made, torch.Tensor) else type(made).__name__
+            raise SettingError(
+                f"augmentation {self.task.augment!r} makes {found} of torch.uint8 {wanted}; return what it was given, "
+                "changed"
+            )
+        return made.permute(0, 2, 3, 1).contiguous()
 
     def _send(self, tensor: torch.Tensor) -> torch.Tensor:
         """The tensor on the device; the copy to a CUDA device goes on while the host works."""
@@ -206,10 +251,13 @@ class Workbench:
     def build_backbone(self) -> nn.Module:
         """A fresh backbone, the same for every call: its weights depend on the task's seed alone."""
         torch.manual_seed(seed_of(self.task.seed, "backbone"))
-        backbone = build_backbone(
-            self.task.backbone, num_classes=self.dataset.num_classes, image_size=self.task.trial_size
-        )
-        return self.place(backbone)
+        return self.place(self.classifier.build())
+
+    def start_backbone(self) -> tuple[nn.Module, Start]:
+        """The backbone with the weights that it starts from; equal for equal tasks, too."""
+        torch.manual_seed(seed_of(self.task.seed, "backbone"))
+        backbone, start = self.classifier.start()
+        return self.place(backbone), start
 
     def place(self, module: nn.Module) -> nn.Module:
         """The module on the task's device, in channels_last."""
@@ -251,6 +299,19 @@ class Workbench:
         num = len(indices_I)
         scores = Scores(top1=100 * num_top1 / num, top5=100 * num_top5 / num, num=num)
         return scores, torch.cat(thetas) if thetas else None
+
+
+def _as_wanted(dataset: Dataset, classifier: Classifier) -> Dataset:
+    """The data set with the normalisation that the classifier wants, and what is to be said of its weights."""
+    note = classifier.note
+    if note:
+        _log.warning(note)
+    mean, std = classifier.normalisation
+    return dataclasses.replace(dataset, mean=mean, std=std, notes=(*dataset.notes, *[note] * bool(note)))
+
+
+def _digest(augment: str | None) -> str:
+    return "" if augment is None else source_digest([module_of(augment)], augment)
 
 
 def seeded(seed: int, *labels: object) -> torch.Generator:

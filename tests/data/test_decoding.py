@@ -149,7 +149,7 @@ def test_alpha_that_is_the_same_everywhere_says_nothing(tmp_path: Path, cache_di
 
 
 def test_many_images_of_one_colour_are_told(tmp_path: Path, cache_dir: Path) -> None:
-    root = class_tree(tmp_path / "set", {"a": 20, "b": 20}, suffix=".png")
+    root = class_tree(tmp_path / "set", {"a": 20, "b": 20}, suffix=".png", size=(32, 32))
     Image.new("RGB", (8, 8), (3, 200, 100)).save(root / "a" / "image_0000.png")
 
     def load() -> Dataset:

@@ -85,7 +85,8 @@ def test_both_layouts_are_read_as_they_are(tmp_path: Path, layout: Callable[[Pat
     assert dataset.test_I.tolist() == [*range(3 * per_class, 3 * per_class + NUM_TEST)]
     every = torch.cat([dataset.train_I, dataset.val_I, dataset.test_I])
     assert sorted(every.tolist()) == list(range(len(dataset.images_NHWC)))
-    assert dataset.notes == ()
+    (note,) = dataset.notes
+    assert "not square (40 x 30 px, for one)" in note
 
 
 @pytest.mark.usefixtures("cache_dir")

@@ -1,15 +1,21 @@
 """Folders as people keep them: links, pipes, network drives, odd suffixes."""
 
+import functools
 import os
 import shutil
 from pathlib import Path
 
+import image_trees
 import pytest
-from image_trees import class_tree, write_image
 
 from lstn_search.data import Dataset, load_dataset
 from lstn_search.data.walk import Tree
 from lstn_search.errors import DataError
+
+SQUARE = (32, 32)
+"""That others are resized is said, beside what is said here."""
+class_tree = functools.partial(image_trees.class_tree, size=SQUARE)
+write_image = functools.partial(image_trees.write_image, size=SQUARE)
 
 
 def _load(root: Path) -> Dataset:

@@ -188,6 +188,21 @@ class TestEveryEngine:
         assert [stage.what for stage in stages if isinstance(stage, Stage)] == [f"stage {i}" for i in range(200)]
         assert isinstance(ended, Ended)
 
+    def test_workers_find_the_users_code_where_the_driver_does(
+        self, make_engine: MakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for folder in ("here", "on the path"):
+            (tmp_path / folder).mkdir()
+            name = f"code_of_the_user_{folder[:2]}"
+            (tmp_path / folder / f"{name}.py").write_text(f"def where():\n    return {folder!r}\n")
+        monkeypatch.chdir(tmp_path / "here")
+        monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "on the path")])
+        engine = make_engine(1)
+        assert run(engine, "own-code code_of_the_user_he:where").result is not None
+        assert run(engine, "own-code code_of_the_user_on:where").result is not None
+        ended = run(engine, "own-code code_of_nobody:where")
+        assert ended.user_error is not None and "there is no module 'code_of_nobody'" in ended.user_error
+
     def test_slots_run_side_by_side(self, make_engine: MakeEngine) -> None:
         engine = make_engine(2)
         assert engine.num_slots == 2

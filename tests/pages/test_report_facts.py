@@ -500,7 +500,8 @@ def untrained(path: Path, **settings: Any) -> Run:
 
 OTHERS: dict[str, Any] = {
     "dataset": "folder:/it's $HOME & co", "data_dir": "/data/of mine", "backbone": "resnet18", "device": "cpu",
-    "poses": "/boxes of mine.csv",
+    "poses": "/boxes of mine.csv", "pretrained": True, "backbone_weights": "/weights of mine.pt", "mean": "0.4,0.5,0.6",
+    "std": "0.2,0.2,0.3", "augment": "my.code:brighter", "start_from": "runs/an earlier one",
     "objectives": ("accuracy", "params", "gflops"),
 }  # fmt: skip
 """Other values of settings that are free text."""

@@ -25,7 +25,8 @@ from lstn_search.training.workbench import Workbench
 from lstn_search.verification.records import Records
 
 TEXTS = {
-    "dataset": "cifar10", "data_dir": "/elsewhere", "backbone": "resnet18", "device": "cuda", "poses": "known"
+    "dataset": "cifar10", "data_dir": "/elsewhere", "backbone": "resnet18", "device": "cuda", "poses": "known",
+    "backbone_weights": "/weights.pt", "mean": "0.4,0.4,0.4", "std": "0.2,0.2,0.2", "augment": "mine:brighter"
 }  # fmt: skip
 """Another value for each setting that is free text; what has bounds or choices follows from them."""
 
@@ -36,6 +37,8 @@ def other_value(task: Task, name: str) -> Any:
     value = getattr(task, name)
     if known.choices:
         return next(choice for choice in known.choices if choice != value)
+    if isinstance(value, bool):
+        return not value
     return TEXTS[name] if name in TEXTS else value + 1 if isinstance(value, int) else value / 2
 
 

@@ -91,7 +91,7 @@ def _search_words(settings: "SearchSettings", num_trials: int, storage: str | No
         given["storage"] = storage
         notes.append("The database's password is not recorded.")
     given |= {name: ",".join(value) for name, value in given.items() if isinstance(value, tuple)}
-    words = [word for name, value in given.items() for word in (option_name(name), str(value))]
+    words = [word for name, value in given.items() for word in (option_name(name), str(value))[: 2 - (value is True)]]
     if hidden:
         notes.append(f"Set from Python, no option of the command line: {', '.join(hidden)}.")
     return words, notes
