@@ -35,6 +35,9 @@ class EngineOptions:
     cache_dir: Path | None = setting(
         None, help="Decoded images and warm classifiers; also $LSTN_CACHE_DIR.", panel=WHERE
     )
+    job_minutes: float | None = setting(
+        None, help="End a job that takes longer, as if its worker had died.", panel=WHERE, above=0, limit=1_000_000
+    )
     ray_address: str | None = setting(None, help="Of a Ray cluster; without it Ray starts here.", panel=WHERE)
     storage_path: Path | None = setting(
         None, help="Ray: a folder all nodes reach, for checkpoints and cache; the run folder if it is one.", panel=WHERE
@@ -64,6 +67,7 @@ class EngineOptions:
             folder=folder.resolve(),
             cache_dir=(self.cache_dir or default_cache_dir()).resolve(),
             num_threads=1,
+            job_minutes=self.job_minutes,
         )
         if self.engine == "ray":
             from lstn_search.jobs.ray import RayEngine

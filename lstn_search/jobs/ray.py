@@ -33,7 +33,7 @@ from typing import Any
 from lstn_search.errors import SettingError
 from lstn_search.jobs.base import Ended, Event, Job, RunJob, WorkerSetup
 from lstn_search.jobs.local import LocalEngine
-from lstn_search.jobs.machine import num_cores
+from lstn_search.jobs.machine import num_cores, python_path
 
 __all__ = ["RayEngine"]
 
@@ -111,7 +111,7 @@ class RayEngine:
         self._actor_class = self._ray.remote(_Host).options(
             num_cpus=resources.pop("cpu", 0), num_gpus=resources.pop("gpu", 0), resources=resources, max_restarts=0
         )
-        self._host_settings = (pickle.dumps(run_job), str(Path.cwd()), sys.path, _settings_of_environment())
+        self._host_settings = (pickle.dumps(run_job), str(Path.cwd()), python_path(), _settings_of_environment())
         self._workers: list[_Worker] = []
         self._num_started = 0
         self._waiting: deque[_Order] = deque()
