@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lstn_search.jobs.launch import EngineOptions
 from lstn_search.spec.arch import Arch
+from lstn_search.spec.fields import expanded
 from lstn_search.spec.ladder import DEFAULT_LADDER, Ladder
 from lstn_search.spec.objectives import DEFAULT_OBJECTIVES
 from lstn_search.spec.settings import BudgetScope, SamplerName, SearchSettings
@@ -111,9 +112,9 @@ def train(
 
     ladder = Ladder(epochs=()) if task.protocol == "paper" else ladder or DEFAULT_LADDER
     ladder.check_rung(rung)
-    prepared = prepared_task(task, Path(cache_dir).expanduser() if cache_dir else default_cache_dir(), on_stage)
+    prepared = prepared_task(task, expanded(cache_dir) if cache_dir else default_cache_dir(), on_stage)
     if checkpoints is not None:
-        return climb(prepared, arch, ladder, rung, Path(checkpoints).expanduser(), on_stage)
+        return climb(prepared, arch, ladder, rung, expanded(checkpoints), on_stage)
     with tempfile.TemporaryDirectory(prefix="lstn-train-") as folder:
         return climb(prepared, arch, ladder, rung, Path(folder), on_stage)
 
@@ -138,11 +139,11 @@ def evaluate(
     from lstn_search.shipping.export import write_evaluation
     from lstn_search.training.evaluation import evaluate as run_evaluation
 
-    cache = Path(cache_dir).expanduser() if cache_dir else default_cache_dir()
+    cache = expanded(cache_dir) if cache_dir else default_cache_dir()
     prepared = prepared_task(task, cache, on_stage)
     report, model = run_evaluation(prepared, arch, name=name, cache_dir=cache, on_stage=on_stage)
     if out is not None:
-        write_evaluation(Path(out).expanduser(), report, model, prepared.bench, force=force)
+        write_evaluation(expanded(out), report, model, prepared.bench, force=force)
     return report
 
 
@@ -197,7 +198,7 @@ def fidelity(
             minutes=minutes,
             retries=retries,
             seed=seed,
-            data_dir=str(Path(data_dir).expanduser()) if data_dir else None,
+            data_dir=str(expanded(data_dir)) if data_dir else None,
             watcher=watcher,
         )
     info = fidelity_info(run, seed=seed)
@@ -236,7 +237,7 @@ def verify(
         against=against,
         epochs=epochs,
         recover_steps=recover_steps,
-        data_dir=str(Path(data_dir).expanduser()) if data_dir else None,
+        data_dir=str(expanded(data_dir)) if data_dir else None,
         device=device,
     )
     return run_verification(plan, run.folder, engine.start, minutes=minutes, retries=retries, watcher=watcher)
@@ -275,10 +276,10 @@ def show(
     return draw_trained(
         trained_of_run(run, run.find(pick)),
         Path(out),
-        images=Path(images).expanduser() if images else None,
+        images=expanded(images) if images else None,
         num_images=num_images,
         num_views=num_views,
         seed=seed,
         animate=animate,
-        data_dir=Path(data_dir).expanduser() if data_dir else None,
+        data_dir=expanded(data_dir) if data_dir else None,
     )

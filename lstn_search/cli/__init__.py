@@ -64,7 +64,8 @@ def _interrupt_again(unraisable: "sys.UnraisableHookArgs") -> None:
     if unraisable.exc_type is KeyboardInterrupt:
         main_thread = threading.main_thread().ident
         assert main_thread is not None
-        threading.Timer(0.05, signal.pthread_kill, (main_thread, signal.SIGINT)).start()  # ends what it waits for, too
+        send = getattr(signal, "pthread_kill", lambda thread, number: signal.raise_signal(number))  # Windows
+        threading.Timer(0.05, send, (main_thread, signal.SIGINT)).start()  # ends what it waits for, too
     else:
         sys.__unraisablehook__(unraisable)
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from lstn_search.errors import printable
+from lstn_search.spec.fields import expanded
 
 __all__ = ["register"]
 
@@ -22,5 +23,5 @@ def download_command(
     """Fetch a dataset with torchvision's downloads. No other command ever downloads anything."""
     from lstn_search.data.download import download
 
-    download(dataset, data_dir.expanduser())
+    download(dataset, expanded(data_dir))
     print(printable(f"{dataset} is in {data_dir}; go on with --dataset {dataset} --data-dir {data_dir}"))

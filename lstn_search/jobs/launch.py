@@ -10,7 +10,7 @@ from lstn_search.errors import SettingError
 from lstn_search.jobs.base import Ended, Engine, Job, WorkerSetup
 from lstn_search.jobs.local import LocalEngine
 from lstn_search.jobs.machine import default_workers, num_cores
-from lstn_search.spec.fields import WHERE, check, option_name, setting
+from lstn_search.spec.fields import WHERE, check, expanded, option_name, setting
 from lstn_search.spec.ladder import Ladder
 from lstn_search.spec.task import Task
 
@@ -65,7 +65,7 @@ class EngineOptions:
             task=task,
             ladder=ladder,
             folder=folder.resolve(),
-            cache_dir=(self.cache_dir or default_cache_dir()).resolve(),
+            cache_dir=(expanded(self.cache_dir) if self.cache_dir else default_cache_dir()).resolve(),
             num_threads=1,
             job_minutes=self.job_minutes,
         )

@@ -187,7 +187,7 @@ class LocalEngine:
         if hasattr(os, "killpg"):
             with contextlib.suppress(ProcessLookupError, PermissionError):  # gone; macOS says so of a zombie
                 os.killpg(worker.process.pid, signal.SIGKILL)
-        worker.process.kill()  # Windows
+        worker.process.terminate()  # on Windows no request, but the end
         worker.process.wait()
         worker.channel.close()
         assert worker.process.stdin is not None
