@@ -2,7 +2,6 @@
 
 import errno
 import itertools
-import os
 import signal
 import sys
 import threading
@@ -11,6 +10,7 @@ from typing import NoReturn
 import typer
 
 from lstn_search.cli import describe, download, evaluate, export, fidelity, paper, report, search, show, verify
+from lstn_search.cli.streams import output_lost, settle_streams
 from lstn_search.errors import LstnError, SettingError, printable, why
 
 __all__ = ["app", "main"]
@@ -32,6 +32,7 @@ for module in (search, verify, fidelity, report, show, evaluate, export, describ
 def main() -> NoReturn:
     """Run the command line; bad input is one line on standard error and exit code 2."""
     sys.unraisablehook = _interrupt_again
+    settle_streams()
     try:
         _refuse_empty(sys.argv[1:])
         code = app(standalone_mode=False)
@@ -41,9 +42,6 @@ def main() -> NoReturn:
         code = error.exit_code
     except typer.Abort:
         code = 130
-    except BrokenPipeError:  # `... | head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     except OSError as error:
         trouble = "written" if error.errno in DISK_TROUBLE else "used"
         code = _fail(f"{error.filename or 'a file'} cannot be {trouble} {why(error, 'make room or access')}")
@@ -55,6 +53,8 @@ def main() -> NoReturn:
             code = _fail(f"not enough memory ({reason}); use a smaller network, image or batch size")
         else:
             raise
+    if (lost := output_lost()) is not None and not code:
+        code = _fail(f"standard output cannot be written {why(lost, 'make room or access')}")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # leaving: one more Ctrl-C does not change the exit code
     sys.exit(code or 0)
 

@@ -2,28 +2,38 @@
 
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
+from rich.status import Status
 from rich.text import Text
 
 from lstn_search.errors import printable
 
-__all__ = ["make_console"]
+__all__ = ["PlainConsole", "make_console"]
 
 WIDE = 200
 """Columns where there is no terminal: a line in a file or a pipe is never wrapped or cut."""
 
 
-class _PlainConsole(Console):
+class PlainConsole(Console):
     """What a terminal might obey, or cannot show, is written out, wherever in a table or a line it stands."""
+
+    def status(self, status: RenderableType, **options: Any) -> Status:
+        """A spinner that the terminal has the letters for."""
+        return super().status(status, **{"spinner": self.spinner} | options)
+
+    @property
+    def spinner(self) -> str:
+        """Its name."""
+        return "line" if self.options.ascii_only else "dots"
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Text to be printed; every string that is handed to the console comes by here."""
         return super().render_str(printable(text), **options)
 
 
-def make_console(*, stderr: bool = False, wide: bool = True) -> Console:
+def make_console(*, stderr: bool = False, wide: bool = True) -> PlainConsole:
     """Standard output or error; without `wide` as wide as $COLUMNS says also where there is no terminal."""
-    console = _PlainConsole(stderr=stderr, highlight=False, markup=False, emoji=False)
+    console = PlainConsole(stderr=stderr, highlight=False, markup=False, emoji=False)
     if wide and not console.is_terminal:
         console.width = WIDE
     return console

@@ -5,12 +5,12 @@ import time
 from collections.abc import Mapping
 from typing import Any, Self
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from lstn_search.cli.console import make_console
+from lstn_search.cli.console import PlainConsole, make_console
 from lstn_search.cli.tables import front_table, number
 from lstn_search.errors import printable
 from lstn_search.jobs.loop import ResultT, SourceT, Watcher
@@ -63,11 +63,11 @@ class Progress(Watcher[SourceT, ResultT]):
     It draws once when it is made, so whatever `_count` and `_render` need has to be there before.
     """
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: PlainConsole) -> None:
         self.console = console
         self.start = time.monotonic()
         self.stages: dict[str, str] = {}
-        self.spinner = Spinner("dots")
+        self.spinner = Spinner(console.spinner)
         self.live = Live(console=console, get_renderable=self._render, refresh_per_second=5, transient=True)
 
     def __enter__(self) -> Self:
@@ -107,7 +107,7 @@ class Progress(Watcher[SourceT, ResultT]):
 class SearchProgress(Progress[Search, Entry]):
     """On a terminal: the front and the stages, redrawn in place, under the lines. Elsewhere: the lines alone."""
 
-    def __init__(self, console: Console, trials: int) -> None:
+    def __init__(self, console: PlainConsole, trials: int) -> None:
         self.trials = trials
         self.run: Run | None = None
         self.front: tuple[RenderableType, ...] = ()
@@ -161,7 +161,7 @@ class SearchProgress(Progress[Search, Entry]):
 class VerifyProgress(Progress[Trainings, Record]):
     """A line a finished training."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: PlainConsole) -> None:
         self.num_done = self.num_all = 0
         self.verification: Verification | None = None
         super().__init__(console)
