@@ -115,7 +115,7 @@ def test_nothing_is_lost_when_drivers_and_workers_are_killed_at_random_instants(
 ) -> None:
     tally, (_, seconds) = chaos.Tally(), pretended
     scene = chaos.Scene(folder=folder, trials=2 * TRIALS, program=MADE_UP)
-    chaos.run(scene, kills=4, seed=1, seconds=seconds, tally=tally)
+    chaos.run(scene, kills=4, seed=1, seconds={"search": seconds}, tally=tally)
     assert tally.kills == 4
     assert tally.results > scene.trials + len(chaos.SEED_POINTS)  # some have climbed
     assert tally.incidents == []
