@@ -178,13 +178,14 @@ def fidelity(
     retries: int = 1,
     seed: int = 0,
     data_dir: str | Path | None = None,
+    poses: str | Path | None = None,
     watcher: "DeploymentWatcher | None" = None,
 ) -> "FidelityInfo":
     """Which cheap measurements of a run rank its architectures; also written to the run folder as fidelity.json.
 
     With `deployment` that many architectures are first trained at the deployment size, up to `rung`; what is on file is
-    not trained again, and after `minutes` nothing new is started. `data_dir` is where the images lie now. Raises
-    LstnError on bad input.
+    not trained again, and after `minutes` nothing new is started. `data_dir` and `poses` are where the run's images and
+    poses lie now. Raises LstnError on bad input.
     """
     from lstn_search.ranking.deployment import measure_deployment
     from lstn_search.ranking.facts import fidelity_info, write_fidelity
@@ -199,6 +200,7 @@ def fidelity(
             retries=retries,
             seed=seed,
             data_dir=str(expanded(data_dir)) if data_dir else None,
+            poses=str(poses) if poses else None,
             watcher=watcher,
         )
     info = fidelity_info(run, seed=seed)
@@ -216,6 +218,7 @@ def verify(
     epochs: int | None = None,
     recover_steps: int | None = None,
     data_dir: str | Path | None = None,
+    poses: str | Path | None = None,
     device: str | None = None,
     engine: EngineOptions = DEFAULT_ENGINE,
     retries: int = 1,
@@ -224,8 +227,8 @@ def verify(
     """Retrain the `top` of a run's front, its seed points, control and oracle with `seeds` fresh seeds, and compare.
 
     `against` names the seed points, if not all. The schedule is the search's longest unless `epochs` or `recover_steps`
-    ask for more; `data_dir` and `device` are the run's. What is on file in the run folder is not trained again. Raises
-    LstnError on bad input.
+    ask for more; `data_dir`, `poses` (both where they lie now) and `device` are the run's. What is on file in the run
+    folder is not trained again. Raises LstnError on bad input.
     """
     from lstn_search.verification.plan import make_plan
     from lstn_search.verification.verify import verify as run_verification
@@ -238,6 +241,7 @@ def verify(
         epochs=epochs,
         recover_steps=recover_steps,
         data_dir=str(expanded(data_dir)) if data_dir else None,
+        poses=str(poses) if poses else None,
         device=device,
     )
     return run_verification(plan, run.folder, engine.start, minutes=minutes, retries=retries, watcher=watcher)
