@@ -327,7 +327,11 @@ def _is_its_work(case: abuse.Case, line: str) -> bool:
 
 def run_cases(cases: list[abuse.Case], base: Path) -> tuple[dict[str, int], list[str]]:
     """How many artefacts there were of each kind, and what went wrong, with its artefact."""
-    wrong = [f"{line} | {case.kind}: {case.what}" for case in cases for line in open_case(case, base)]
+    wrong = []
+    for case in cases:
+        lines = [f"{line} | {case.kind}: {case.what}" for line in open_case(case, base)]
+        print(*(line.encode("unicode_escape").decode() for line in lines), sep="\n", end="\n" * bool(lines), flush=True)
+        wrong += lines
     return dict(Counter(case.kind for case in cases)), wrong
 
 
@@ -344,8 +348,6 @@ def _main() -> None:
             case for case in all_cases(abuse.make_run(base / "made-up")) if given.only in f"{case.kind}: {case.what}"
         ]
         kinds, wrong = run_cases(cases, base)
-    for line in wrong:
-        print(line.encode("unicode_escape").decode())
     counted = Counter(line.partition(":")[0] for line in wrong)
     names = ("ran", "changed", "signal", "traceback", "hang", "obeyed", "touched")
     rows = [f"| {name} | {num} |" for name, num in kinds.items()] + [

@@ -4,6 +4,7 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.status import Status
+from rich.table import Table
 from rich.text import Text
 
 from lstn_search.errors import printable
@@ -12,6 +13,10 @@ __all__ = ["PlainConsole", "make_console"]
 
 WIDE = 200
 """Columns where there is no terminal: a line in a file or a pipe is never wrapped or cut."""
+
+
+NARROW = 80
+"""What tables were made for."""
 
 
 class PlainConsole(Console):
@@ -25,6 +30,16 @@ class PlainConsole(Console):
     def spinner(self) -> str:
         """Its name."""
         return "line" if self.options.ascii_only else "dots"
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Tables are never cut to less than `NARROW` columns: a narrower terminal breaks their lines."""
+        before = self._width
+        if self.width < NARROW and any(isinstance(one, Table) for one in objects):
+            self._width = NARROW
+        try:
+            super().print(*objects, **options)
+        finally:
+            self._width = before
 
     def render_str(self, text: str, **options: Any) -> Text:
         """Text to be printed; every string that is handed to the console comes by here."""

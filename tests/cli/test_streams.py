@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from rich.table import Table
 from test_layers import ROOT
 
+from lstn_search.cli.console import PlainConsole
 from lstn_search.cli.streams import Lines, _plain, settle_streams
 
 COMMAND = f"{sys.executable} {ROOT / 'cli.py'} cost --arch light"
@@ -43,6 +45,15 @@ def test_few_letters_are_enough() -> None:
         stream.flush()
         assert written.getvalue() == rb"1 - 2 ... 3 x 4: caf\xe9, \u732b"
     assert _plain(UnicodeEncodeError("ascii", "±é", 0, 1, "")) == ("+-", 1)
+
+
+def test_a_table_on_a_narrow_terminal_keeps_its_numbers() -> None:
+    table = Table(*("a long heading",) * 4)
+    table.add_row(*("123456789",) * 4)
+    console = PlainConsole(file=io.StringIO(), width=40, force_terminal=True)
+    console.print(table)
+    assert isinstance(console.file, io.StringIO) and console.file.getvalue().count("123456789") == 4
+    assert console.width == 40
 
 
 def test_the_command_line_with_every_stream_closed() -> None:
