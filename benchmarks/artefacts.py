@@ -35,6 +35,7 @@ import torch
 from lstn_search.data import cifar10
 from lstn_search.data.cache import cached_images
 from lstn_search.data.pickles import read_pickle
+from lstn_search.errors import LstnError
 from lstn_search.jobs.loop import Watcher
 from lstn_search.nets.weights import load_weights
 from lstn_search.runs.folder import MANIFEST, RunFolder, checkpoint_file
@@ -115,6 +116,14 @@ def read_cifar(folder: Path) -> None:
     list(listing.decode(32))
 
 
+def read_any(folder: Path) -> None:
+    """Any pickle, as a reader of data sets takes it; its callers name the file."""
+    try:
+        read_pickle((folder / "a.pkl").read_bytes())
+    except ValueError as error:
+        raise LstnError(str(error)) from None
+
+
 def read_cache(folder: Path) -> None:
     """An entry of the cache: what is no such thing is made again."""
     rows = [np.zeros((8, 8, 3), np.uint8)] * 2
@@ -159,7 +168,7 @@ def of_pickles(run: Path) -> Iterator[abuse.Case]:
                              prepare=lambda f, n=name, w=write: as_checkpoint(f, n, w))  # fmt: skip
         calls: dict[str, tuple[str, Callable[[Path, Any], None], Callable[[Path], object]]] = {
             "CIFAR-10's names": ("data/cifar-10-batches-py/batches.meta", write_pickle, read_cifar),
-            "any pickle": ("a.pkl", write_pickle, lambda folder: read_pickle((folder / "a.pkl").read_bytes())),
+            "any pickle": ("a.pkl", write_pickle, read_any),
             "weights": ("w.safetensors", write_torch, lambda folder: load_weights(folder / "w.safetensors")),
             "images of the cache": ("evil.npy", write_npy, read_cache),
         }
