@@ -55,8 +55,8 @@ bench: install  ## the measurements behind the figures in benchmarks/*.md
 	  $(RUN) benchmarks/throughput.py ours --ladder 2; \
 	else echo "throughput: set LSTN_DATA_DIR to the folder that holds caltech101"; fi
 
-chaos: install  ## kill drivers and workers at random instants: nothing finished may be lost
-	$(RUN) benchmarks/chaos.py --kills 50 --seed 0
+chaos: install  ## kill commands and workers at random instants: nothing finished may be lost
+	$(RUN) benchmarks/chaos.py --kills 200 --seed 0 --out benchmarks/chaos.md
 
 abuse: install  ## bad input by the thousand: one line each, nothing touched
 	$(RUN) benchmarks/abuse.py --seed 0

@@ -1,19 +1,22 @@
-"""Kill a search at random instants, resume it, and count what is lost: python benchmarks/chaos.py --kills 50 --seed 0
+"""Kill commands at random instants, go on, and count what is lost: python benchmarks/chaos.py --kills 50 --seed 0
 
 Real processes, a real study, real kill -9. A campaign is one search (`cli.py search`, two workers, a tiny dataset) that
-is killed up to six times, its driver or one of its workers, and resumed until it is finished. Needs Linux (/proc).
+is killed up to six times, its driver or one of its workers, and resumed until it is finished; then `export`, `verify`
+and `report` of it, each killed twice and then let to its end. Needs Linux (/proc). `--out FILE` writes what came of it.
 
-lost      a result that was recorded, or printed as finished, and is not in the study (or not the same) later
+lost      a result that was recorded, or printed as finished, and is not in the study (or not the same) later; a
+          training of `verify` that was on file and is not any more
 twice     a rung of an architecture recorded twice, or a network trained twice
 orphan    a process of a killed driver that is still there after three seconds
-refusal   a resumed search that ends with an error
-broken    anything else: a torn checkpoint or table, a finished search that is not complete
+refusal   a command that goes on after a kill and ends with an error
+broken    anything else: a torn checkpoint, table or page, an export of old and new files, a search that is not complete
 """
 
 import argparse
 import contextlib
 import csv
 import dataclasses
+import hashlib
 import json
 import os
 import platform
@@ -37,7 +40,10 @@ ROOT = Path(__file__).resolve().parent.parent
 MAX_KILLS = 6
 """In one campaign: it should come to an end, too."""
 ORPHAN_SECONDS = 3.0
+ERRAND_KILLS = 2
+"""Of each, after each search."""
 TRIALS = 12
+SEED_POINTS = tuple(load_space("lstn").seeds)
 MARK = "LSTN_CHAOS_MARK"
 """An environment variable by which a driver and everything it started can be found."""
 RUNG_LINE = re.compile(r"^ *\d+:\d\d  (\S+) +[\d.]+ +[\d,]+ +\d", re.MULTILINE)
@@ -52,6 +58,8 @@ class Tally:
 
     driver_kills: int = 0
     worker_kills: int = 0
+    errand_kills: Counter[str] = dataclasses.field(default_factory=Counter)
+    """Of the commands on a finished run, by their name."""
     campaigns: int = 0
     results: int = 0
     """Rungs recorded in all campaigns."""
@@ -63,8 +71,8 @@ class Tally:
 
     @property
     def kills(self) -> int:
-        """Of drivers and workers."""
-        return self.driver_kills + self.worker_kills
+        """Of drivers, workers and errands."""
+        return self.driver_kills + self.worker_kills + self.errand_kills.total()
 
     @property
     def incidents(self) -> list[str]:
@@ -73,7 +81,7 @@ class Tally:
 
 
 class Victim:
-    """One process `cli.py search`, what it prints, and everything it started."""
+    """One process `cli.py COMMAND`, what it prints, and everything it started."""
 
     def __init__(self, command: list[str], log: Path) -> None:
         self.mark = uuid.uuid4().hex
@@ -150,6 +158,18 @@ class Scene:
             *("--retries", str(MAX_KILLS), "--device", "cpu"),
             *("--cache-dir", str(self.folder / "cache"), "--out", str(out), "--resume"),
         ]
+
+    def errand(self, name: str, out: Path, pick: str) -> list[str]:
+        """One of the commands on a finished search."""
+        words = {
+            "export": [str(out), "--pick", pick, "--out", str(out.with_name(f"{out.name}-exported"))],
+            "verify": [
+                *(str(out), "--top", "1", "--seeds", "2", "--against", "light", "--workers", str(self.workers)),
+                *("--retries", str(MAX_KILLS), "--cache-dir", str(self.folder / "cache")),
+            ],
+            "report": [str(out)],
+        }
+        return [sys.executable, str(self.program), name, *words[name]]
 
     def start(self, out: Path) -> Victim:
         """Start it; what it prints goes to a file beside its folder."""
@@ -284,23 +304,134 @@ def campaign(scene: Scene, out: Path, rng: random.Random, max_kills: int, second
         inspect_finished(scene, out, results, tally)
 
 
-def undisturbed_seconds(scene: Scene, tally: Tally) -> float:
-    """How long a search takes that nobody kills, once the cache is filled."""
-    seconds = 0.0
+def run_errand(
+    scene: Scene, name: str, out: Path, rng: random.Random, kills: int, seconds: float, tally: Tally
+) -> None:
+    """A command on a finished search: killed so often, up to `seconds` after its start, and then let to its end."""
+    results = dict(recorded(out))
+    front = [row["name"] for row in csv.DictReader((out / "pareto.csv").open())]
+    if not front:
+        return
+    while True:
+        records = _contents(out / "verify")
+        victim = Victim(scene.errand(name, out, rng.choice(front)), out.with_name(f"{out.name}-{name}.log"))
+        has_ended = victim.ended_within(rng.uniform(0, seconds) if kills else None)
+        if not has_ended:
+            kills -= 1
+            tally.errand_kills[name] += 1
+            workers = victim.workers if rng.random() < 0.5 else []
+            if workers:  # the command goes on: one kill more, or its end
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(rng.choice(workers), signal.SIGKILL)
+                has_ended = victim.ended_within(None)
+            else:
+                victim.kill()
+        tally.orphans += [f"{out.name}, {name}: {command}" for command in victim.orphans().values()]
+        if has_ended and victim.process.returncode:
+            code = victim.process.returncode
+            tally.refusals.append(f"{out.name}, {name}: exit code {code}: {victim.output[-2000:]}")
+            return
+        inspect_errand(name, out, results, records, tally)
+        if has_ended and not kills:
+            return
+        kills = max(0, kills - has_ended)  # it was too fast to be killed
+
+
+def inspect_errand(name: str, out: Path, results: Results, records: dict[str, str], tally: Tally) -> None:
+    """Look at what a command left of a finished search, itself dead or done."""
+    if dict(recorded(out)) != results:
+        tally.lost.append(f"{out.name}, {name}: the study is another one afterwards")
+    now = _contents(out / "verify")
+    tally.lost += [f"{out.name}, {name}: {file} was on file" for file in records if now.get(file) != records[file]]
+    exported = out.with_name(f"{out.name}-exported")
+    for folder in (exported, out / "best"):
+        if (folder / "model.py").exists():  # else there is nothing to be run by mistake
+            written = json.loads((folder / ".lstn-export.json").read_text())
+            found = {file: hashlib.sha256((folder / file).read_bytes()).hexdigest() for file in written}
+            if found != written:
+                tally.broken.append(f"{out.name}, {name}: {folder.name} holds files of two exports")
+    for file in (out / "report.html", *(out / "report").glob("[!.]*.png")):
+        end = b"</html>" if file.suffix == ".html" else b"IEND\xaeB`\x82"
+        if file.exists() and not file.read_bytes().rstrip().endswith(end):
+            tally.broken.append(f"{out.name}, {name}: {file.name} is torn")
+    for file in (*(out / "verify").glob("[!.]*.json"), *out.glob("verify.json")):
+        try:
+            json.loads(file.read_text())
+        except ValueError:
+            tally.broken.append(f"{out.name}, {name}: {file.name} is torn")
+
+
+def _contents(folder: Path) -> dict[str, str]:
+    return {file.name: file.read_text() for file in folder.glob("[!.]*.json")}
+
+
+ERRANDS = ("export", "verify", "report")
+
+
+def undisturbed_seconds(scene: Scene, tally: Tally) -> dict[str, float]:
+    """How long a search and each errand take that nobody kills, once the cache is filled."""
+    seconds = {}
     for name in ("warm-up", "undisturbed"):
         start = time.monotonic()
         campaign(scene, scene.folder / name, random.Random(0), 0, 0.0, tally)
-        seconds = time.monotonic() - start
+        seconds["search"] = time.monotonic() - start
+    for name in ERRANDS:
+        start = time.monotonic()
+        run_errand(scene, name, scene.folder / "undisturbed", random.Random(0), 0, 0.0, tally)
+        seconds[name] = time.monotonic() - start
     return seconds
 
 
-def run(scene: Scene, kills: int, seed: int, seconds: float, tally: Tally) -> None:
-    """So many kills in as many campaigns as that takes, each up to `seconds` after a start or another kill."""
+def run(scene: Scene, kills: int, seed: int, seconds: dict[str, float], tally: Tally) -> None:
+    """So many kills in as many campaigns as that takes, each up to `seconds` after a start or another kill.
+
+    Of errands those that `seconds` names.
+    """
     rng = random.Random(seed)
     while tally.kills < kills and not tally.incidents:
-        name = f"run{tally.campaigns}"
-        campaign(scene, scene.folder / name, rng, min(MAX_KILLS, kills - tally.kills), seconds, tally)
+        out = scene.folder / f"run{tally.campaigns}"
+        campaign(scene, out, rng, min(MAX_KILLS, kills - tally.kills), seconds["search"], tally)
+        for name in (name for name in ERRANDS if name in seconds):
+            wanted = min(ERRAND_KILLS, kills - tally.kills)
+            if wanted > 0 and not tally.incidents:
+                run_errand(scene, name, out, rng, wanted, seconds[name], tally)
         print(f"{tally.kills} kills, {tally.campaigns} searches, {len(tally.incidents)} incidents", flush=True)
+
+
+def written_down(tally: Tally, command: str, machine: str) -> str:
+    """The page that says what came of it."""
+    errands = ", ".join(f"{tally.errand_kills[name]} of {name}" for name in ERRANDS)
+    rows = {
+        "kills": f"{tally.kills}: {tally.driver_kills} drivers and {tally.worker_kills} workers in {tally.campaigns} "
+        f"searches; {errands}",
+        "finished results": tally.results,
+        "lost": len(tally.lost),
+        "counted twice": len(tally.twice),
+        f"orphans after {ORPHAN_SECONDS:.0f} s": len(tally.orphans),
+        "commands that refused to go on": len(tally.refusals),
+        "torn files, mixed exports, incomplete searches": len(tally.broken),
+    }
+    table = "\n".join(f"| {name} | {value} |" for name, value in rows.items())
+    return f"""# Killed at random instants
+
+    make chaos        # {command}
+
+A campaign is one real search (`cli.py search`: two worker processes, {TRIALS} trials and {len(SEED_POINTS)} seed
+points, ladder 1,2, a tiny dataset) that is killed with SIGKILL up to {MAX_KILLS} times at random instants, its driver
+or one of its workers, and resumed until it is finished; then `export`, `verify` and `report` of it, each killed up to
+{ERRAND_KILLS} times at random instants and then let to its end. After every kill the study is compared with everything
+that was recorded or printed before, and every file with what it should be.
+
+| | |
+|---|---|
+{table}
+
+{machine}. The instants are random in wall time, so another machine is killed at other places.
+
+In the test suite (`tests/study/test_chaos.py`): six kills, every transaction of a search interrupted one after the
+other, Ctrl-C twice, a full disk, torn checkpoints and tables, and a killed search that ends in the same front, digit
+for digit.
+"""
 
 
 def main() -> None:
@@ -308,6 +439,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, help="also write it down in this file")
     options = parser.parse_args()
     start = time.monotonic()
     tally = Tally()
@@ -316,14 +448,17 @@ def main() -> None:
         scene = Scene(folder=Path(folder))
         seconds = undisturbed_seconds(scene, tally)
         run(scene, options.kills, options.seed, seconds, tally)
-    print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    print(f"{time.monotonic() - start:.0f} s in all; a search that nobody kills takes {seconds:.0f} s")
-    print(f"{tally.driver_kills} drivers and {tally.worker_kills} workers killed in {tally.campaigns} searches")
-    print(
-        f"{tally.results} results: {len(tally.lost)} lost, {len(tally.twice)} counted twice; "
-        f"{len(tally.orphans)} orphans, {len(tally.refusals)} refusals, {len(tally.broken)} broken"
+    took = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
+    machine = (
+        f"Seed {options.seed}, {time.monotonic() - start:.0f} s in all, of which undisturbed: {took}; "
+        f"{os.cpu_count()} cores ({platform.processor() or platform.machine()}), load {os.getloadavg()[2]:.1f}, "
+        f"Python {platform.python_version()}, {platform.system()}"
     )
-    print("\n".join(tally.incidents))
+    command = f"python benchmarks/chaos.py --kills {options.kills} --seed {options.seed}"
+    page = written_down(tally, command, machine)
+    print("\n".join([page, *tally.incidents]))
+    if options.out is not None:
+        options.out.write_text(page)
     sys.exit(bool(tally.incidents))
 
 

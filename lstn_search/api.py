@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lstn_search.jobs.launch import EngineOptions
 from lstn_search.spec.arch import Arch
+from lstn_search.spec.fields import expanded
 from lstn_search.spec.ladder import DEFAULT_LADDER, Ladder
 from lstn_search.spec.objectives import DEFAULT_OBJECTIVES
 from lstn_search.spec.settings import BudgetScope, SamplerName, SearchSettings, check_budget
@@ -145,9 +146,9 @@ def train(
     task.check_tag()
     ladder = Ladder(epochs=()) if task.protocol == "paper" else ladder or DEFAULT_LADDER
     ladder.check_rung(rung)
-    prepared = prepared_task(task, Path(cache_dir).expanduser() if cache_dir else default_cache_dir(), on_stage)
+    prepared = prepared_task(task, expanded(cache_dir) if cache_dir else default_cache_dir(), on_stage)
     if checkpoints is not None:
-        return climb(prepared, arch, ladder, rung, Path(checkpoints).expanduser(), on_stage)
+        return climb(prepared, arch, ladder, rung, expanded(checkpoints), on_stage)
     with tempfile.TemporaryDirectory(prefix="lstn-train-") as folder:
         return climb(prepared, arch, ladder, rung, Path(folder), on_stage)
 
@@ -214,11 +215,11 @@ def evaluate(
     from lstn_search.training.evaluation import evaluate as run_evaluation
 
     task.check_tag()
-    cache = Path(cache_dir).expanduser() if cache_dir else default_cache_dir()
+    cache = expanded(cache_dir) if cache_dir else default_cache_dir()
     prepared = prepared_task(task, cache, on_stage)
     report, model = run_evaluation(prepared, arch, name=name, cache_dir=cache, on_stage=on_stage)
     if out is not None:
-        write_evaluation(Path(out).expanduser(), report, model, prepared.bench, force=force)
+        write_evaluation(expanded(out), report, model, prepared.bench, force=force)
     return report
 
 
@@ -253,19 +254,20 @@ def fidelity(
     retries: int = 1,
     seed: int = 0,
     data_dir: str | Path | None = None,
+    poses: str | Path | None = None,
     watcher: "DeploymentWatcher | None" = None,
 ) -> "FidelityInfo":
     """Which cheap measurements of a run rank its architectures; also written to the run folder as fidelity.json.
 
     With `deployment` that many architectures are first trained at the deployment size, up to `rung`; what is on file is
-    not trained again, and after `minutes` nothing new is started. `data_dir` is where the images lie now. Raises
-    LstnError on bad input.
+    not trained again, and after `minutes` nothing new is started. `data_dir` and `poses` are where the run's images and
+    poses lie now. Raises LstnError on bad input.
     """
     from lstn_search.ranking.deployment import measure_deployment
     from lstn_search.ranking.facts import fidelity_info, write_fidelity
 
     if deployment is not None:
-        folder = str(Path(data_dir).expanduser()) if data_dir else run.task.data_dir
+        folder = str(expanded(data_dir)) if data_dir else run.task.data_dir
         _located(dataclasses.replace(run.task, data_dir=folder), engine)
         with _followed(watcher, "FidelityProgress") as watcher:
             measure_deployment(
@@ -277,6 +279,7 @@ def fidelity(
                 retries=retries,
                 seed=seed,
                 data_dir=folder,
+                poses=str(poses) if poses else None,
                 watcher=watcher,
             )
     info = fidelity_info(run, seed=seed)
@@ -294,6 +297,7 @@ def verify(
     epochs: int | None = None,
     recover_steps: int | None = None,
     data_dir: str | Path | None = None,
+    poses: str | Path | None = None,
     device: str | None = None,
     engine: EngineOptions = DEFAULT_ENGINE,
     retries: int = 1,
@@ -302,8 +306,8 @@ def verify(
     """Retrain the `top` of a run's front, its seed points, control and oracle with `seeds` fresh seeds, and compare.
 
     `against` names the seed points, if not all. The schedule is the search's longest unless `epochs` or `recover_steps`
-    ask for more; `data_dir` and `device` are the run's. What is on file in the run folder is not trained again. Raises
-    LstnError on bad input.
+    ask for more; `data_dir`, `poses` (both where they lie now) and `device` are the run's. What is on file in the run
+    folder is not trained again. Raises LstnError on bad input.
     """
     from lstn_search.verification.plan import make_plan
     from lstn_search.verification.verify import verify as run_verification
@@ -315,7 +319,8 @@ def verify(
         against=against,
         epochs=epochs,
         recover_steps=recover_steps,
-        data_dir=str(Path(data_dir).expanduser()) if data_dir else None,
+        data_dir=str(expanded(data_dir)) if data_dir else None,
+        poses=str(poses) if poses else None,
         device=device,
     )
     plan = dataclasses.replace(plan, task=_located(plan.task, engine))
@@ -356,12 +361,12 @@ def show(
     return draw_trained(
         trained_of_run(run, run.find(pick)),
         Path(out),
-        images=Path(images).expanduser() if images else None,
+        images=expanded(images) if images else None,
         num_images=num_images,
         num_views=num_views,
         seed=seed,
         animate=animate,
-        data_dir=Path(data_dir).expanduser() if data_dir else None,
+        data_dir=expanded(data_dir) if data_dir else None,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from lstn_search.cli.streams import output_lost, settle_streams
 from lstn_search.errors import LstnError, SettingError, printable, why
 from lstn_search.program import SCRIPT, VERSION, program
 
@@ -91,6 +92,7 @@ def _about(
 def main() -> NoReturn:
     """Run the command line; bad input is one line on standard error and exit code 2."""
     sys.unraisablehook = _interrupt_again
+    settle_streams()
     try:
         _refuse_empty(sys.argv[1:])
         is_completion = any(word.endswith("-completion") for word in sys.argv) or any(
@@ -103,9 +105,6 @@ def main() -> NoReturn:
         code = error.exit_code
     except typer.Abort:
         code = 130
-    except BrokenPipeError:  # `... | head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
     except OSError as error:
         trouble = "written" if error.errno in DISK_TROUBLE else "used"
         code = _fail(f"{error.filename or 'a file'} cannot be {trouble} {why(error, 'make room or access')}")
@@ -118,6 +117,8 @@ def main() -> NoReturn:
             code = _fail(f"not enough memory ({reason}); use a smaller network, image or batch size")
         else:
             raise
+    if (lost := output_lost()) is not None and not code:
+        code = _fail(f"standard output cannot be written {why(lost, 'make room or access')}")
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # leaving: one more Ctrl-C does not change the exit code
     sys.exit(code or 0)
 
@@ -127,7 +128,8 @@ def _interrupt_again(unraisable: "sys.UnraisableHookArgs") -> None:
     if unraisable.exc_type is KeyboardInterrupt:
         main_thread = threading.main_thread().ident
         assert main_thread is not None
-        threading.Timer(0.05, signal.pthread_kill, (main_thread, signal.SIGINT)).start()  # ends what it waits for, too
+        send = getattr(signal, "pthread_kill", lambda thread, number: signal.raise_signal(number))  # Windows
+        threading.Timer(0.05, send, (main_thread, signal.SIGINT)).start()  # ends what it waits for, too
     else:
         sys.__unraisablehook__(unraisable)
 

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from lstn_search.errors import printable
+from lstn_search.spec.fields import expanded
 
 __all__ = ["register"]
 
@@ -25,7 +26,7 @@ def download_command(
     from lstn_search.data.download import download
     from lstn_search.data.places import download_dir
 
-    folder = download_dir() if data_dir is None else data_dir.expanduser()
+    folder = download_dir() if data_dir is None else expanded(data_dir)
     download(dataset, folder)
     given = "" if data_dir is None else f" --data-dir {data_dir}"  # where nobody says it, it is found
     print(printable(f"{dataset} is in {folder}; go on with --dataset {dataset}{given}"))

@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 @with_settings(
-    of_task=options(Task, "data_dir", of_run=True),
+    of_task=options(Task, "data_dir", "poses", of_run=True, words={"poses": "The run's, where they lie now."}),
     of_engine=options(EngineOptions),
 )
 def fidelity_command(

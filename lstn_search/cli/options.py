@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from lstn_search.errors import SettingError, did_you_mean
-from lstn_search.spec.fields import OUTPUT, PANELS, WHERE, described, option_name, plain_type
+from lstn_search.errors import SettingError, did_you_mean, why
+from lstn_search.spec.fields import OUTPUT, PANELS, WHERE, described, expanded, option_name, plain_type
 
 __all__ = [
     *("Force", "Given", "Json", "Quiet", "Retries", "RunFolderArgument", "RunStorage", "SeedPointSpace"),
@@ -135,7 +135,7 @@ def _keyword(name: str, annotation: Any, default: Any = inspect.Parameter.empty)
 
 
 def _expanded(text: str) -> str:
-    return str(Path(text).expanduser())
+    return str(expanded(text))
 
 
 def _is_given(ctx: typer.Context, name: str) -> bool:
@@ -186,4 +186,4 @@ def check_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise SettingError(f"{folder} cannot be written ({error.strerror}); choose another --out") from None
+        raise SettingError(f"{folder} cannot be written {why(error, 'choose another --out')}") from None

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 __all__ = ["register"]
 
-MORE = {"epochs": "More joint epochs than the search's longest.", "recover_steps": "More than the search's."}
+MORE = {
+    "epochs": "More joint epochs than the search's longest.",
+    "recover_steps": "More than the search's.",
+    "poses": "The run's, where they lie now.",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -27,7 +31,7 @@ def register(app: typer.Typer) -> None:
 
 
 @with_settings(
-    of_task=options(Task, "epochs", "recover_steps", "data_dir", "device", of_run=True, words=MORE),
+    of_task=options(Task, "epochs", "recover_steps", "data_dir", "poses", "device", of_run=True, words=MORE),
     of_engine=options(EngineOptions),
 )
 def verify_command(

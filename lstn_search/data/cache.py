@@ -22,12 +22,15 @@ import platformdirs
 from filelock import FileLock
 
 from lstn_search.atomic import write_atomically
-from lstn_search.errors import DataError
+from lstn_search.errors import DataError, why
+from lstn_search.spec.fields import expanded
 
 __all__ = ["CACHE_VERSION", "Entry", "cached_images", "default_cache_dir", "write_cached"]
 
 CACHE_VERSION = 1
 """Raise it when decoding or resizing changes what ends up in the cache."""
+
+CURE = "choose another folder with --cache-dir or LSTN_CACHE_DIR"
 
 _DECODER = 2
 """Raise it when decoding learns to read files that were damaged to it: entries with damaged ones are made again."""
@@ -47,8 +50,11 @@ class Entry:
 
 
 def default_cache_dir() -> Path:
-    """$LSTN_CACHE_DIR, or the user's cache folder for this platform."""
-    return Path(os.environ.get("LSTN_CACHE_DIR") or platformdirs.user_cache_dir("lstn-search")).expanduser()
+    """$LSTN_CACHE_DIR, or the user's cache folder for this platform. Raises DataError where nobody knows his home."""
+    try:
+        return expanded(os.environ.get("LSTN_CACHE_DIR") or platformdirs.user_cache_dir("lstn-search"))
+    except RuntimeError:
+        raise DataError(f"there is no home folder for the cache (HOME is not set); {CURE}") from None
 
 
 def cached_images(
@@ -158,13 +164,12 @@ def _sync_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _explain(cache_dir: Path, num_bytes: int) -> Iterator[None]:
-    cure = "choose another folder with --cache-dir or LSTN_CACHE_DIR"
     try:
         yield
-    except OSError as error:
-        if error.errno in _FULL:
+    except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
+        if isinstance(error, OSError) and error.errno in _FULL:
             needed = f"{num_bytes:,} bytes ({num_bytes / 1e6:,.1f} MB)"
             raise DataError(
-                f"disk full: the cache in {cache_dir} needs {needed} ({error.strerror}); free some space or {cure}"
+                f"disk full: the cache in {cache_dir} needs {needed} ({error.strerror}); free some space or {CURE}"
             ) from None
-        raise DataError(f"cannot write to the cache folder {cache_dir} ({error.strerror or error}); {cure}") from None
+        raise DataError(f"cannot write to the cache folder {cache_dir} {why(error, CURE)}") from None

@@ -24,6 +24,7 @@ from lstn_search.data.poses import MIN_POSED, Annotation, fingerprint_of, match,
 from lstn_search.data.splits import cut
 from lstn_search.data.walk import shown
 from lstn_search.errors import DataError, SettingError
+from lstn_search.spec.fields import expanded
 from lstn_search.spec.names import FOLDER_PREFIX, check_name
 
 __all__ = ["Dataset", "load_dataset"]
@@ -136,7 +137,7 @@ def load_dataset(
     check_name(name)
     if isinstance(image_size, bool) or not isinstance(image_size, int) or image_size < 1:
         raise SettingError(f"image size must be a whole number of pixels, at least 1, got {image_size!r}")
-    cache_dir = Path(cache_dir).expanduser() if cache_dir is not None else default_cache_dir()
+    cache_dir = expanded(cache_dir) if cache_dir is not None else default_cache_dir()
     listing = _list(name, data_dir=data_dir, split_seed=split_seed, cache_dir=cache_dir)
     boxes = _boxes(name, listing, poses or "", pose_share)  # mistakes in a file are told before anything is decoded
     entry = cached_images(
@@ -200,10 +201,8 @@ def _list(name: str, *, data_dir: Path | None, split_seed: int, cache_dir: Path)
         return _DRAWN[name](split_seed=split_seed)
     if name.startswith(FOLDER_PREFIX):
         path = data_dir or Path(name.removeprefix(FOLDER_PREFIX))
-        return folder.read(Path(path).expanduser(), split_seed=split_seed, cache_dir=cache_dir)
-    return _READERS[name](
-        Path(data_dir or find_data_dir(name)).expanduser(), split_seed=split_seed, cache_dir=cache_dir
-    )
+        return folder.read(expanded(path), split_seed=split_seed, cache_dir=cache_dir)
+    return _READERS[name](expanded(data_dir or find_data_dir(name)), split_seed=split_seed, cache_dir=cache_dir)
 
 
 def _boxes(name: str, listing: Listing, source: str, share: float) -> dict[int, Annotation]:
@@ -215,7 +214,7 @@ def _boxes(name: str, listing: Listing, source: str, share: float) -> dict[int, 
             raise SettingError(f"pose share {share} needs poses; name a file of boxes, or known")
         return {}
     if source != KNOWN:
-        return match(read_annotations(Path(source).expanduser()), listing.keys, source)
+        return match(read_annotations(expanded(source)), listing.keys, source)
     if listing.known_poses is None:
         raise DataError(f"dataset {name!r} knows no poses (clutter, gtsrb and tsrd do); name a file of boxes, or none")
     return match(listing.known_poses(), listing.keys, source)

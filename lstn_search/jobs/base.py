@@ -28,6 +28,8 @@ class WorkerSetup:
     cache_dir: Path
     num_threads: int | None = None
     """Torch's threads in each worker; None leaves torch its default."""
+    job_minutes: float | None = None
+    """A worker that takes longer for a job is killed, which ends the job like any other death; None: it never is."""
 
 
 @dataclasses.dataclass(kw_only=True, frozen=True, slots=True)

@@ -22,9 +22,10 @@ class Channel:
         self._buffer = bytearray()
         self._sending = threading.Lock()
 
-    def fileno(self) -> int:
+    @property
+    def end(self) -> socket.socket:
         """For `multiprocessing.connection.wait` and its like."""
-        return self._socket.fileno()
+        return self._socket
 
     def send(self, message: bytes) -> None:
         """Send it whole. Raises OSError when the other end is gone."""
@@ -43,15 +44,17 @@ class Channel:
     def waiting(self) -> tuple[list[bytes], bool]:
         """Every message that has arrived whole, without waiting for more; and whether the other end is gone."""
         gone = False
+        self._socket.setblocking(False)
         while not gone:
             try:
-                chunk = self._socket.recv(CHUNK, socket.MSG_DONTWAIT)
+                chunk = self._socket.recv(CHUNK)
             except BlockingIOError:
                 break
             except OSError:
                 chunk = b""
             gone = not chunk
             self._buffer += chunk
+        self._socket.setblocking(True)
         messages = []
         while (message := self._next()) is not None:
             messages.append(message)

@@ -10,7 +10,7 @@ from lstn_search.errors import SettingError
 from lstn_search.jobs.base import Ended, Engine, Job, WorkerSetup
 from lstn_search.jobs.local import LocalEngine
 from lstn_search.jobs.machine import default_workers, num_cores
-from lstn_search.spec.fields import WHERE, check, option_name, setting
+from lstn_search.spec.fields import WHERE, check, expanded, option_name, setting
 from lstn_search.spec.ladder import Ladder
 from lstn_search.spec.task import Task
 
@@ -34,6 +34,9 @@ class EngineOptions:
     )
     cache_dir: Path | None = setting(
         None, help="Decoded images and warm classifiers; also $LSTN_CACHE_DIR.", panel=WHERE
+    )
+    job_minutes: float | None = setting(
+        None, help="End a job that takes longer, as if its worker had died.", panel=WHERE, above=0, limit=1_000_000
     )
     ray_address: str | None = setting(None, help="Of a Ray cluster; without it Ray starts here.", panel=WHERE)
     storage_path: Path | None = setting(
@@ -62,8 +65,9 @@ class EngineOptions:
             task=task,
             ladder=ladder,
             folder=folder.resolve(),
-            cache_dir=(self.cache_dir or default_cache_dir()).resolve(),
+            cache_dir=(expanded(self.cache_dir) if self.cache_dir else default_cache_dir()).resolve(),
             num_threads=1,
+            job_minutes=self.job_minutes,
         )
         if self.engine == "ray":
             from lstn_search.jobs.ray import RayEngine

@@ -1,8 +1,8 @@
 """Worker processes on this machine: fresh interpreters, one a slot, living on between jobs, none able to harm another.
 
-A worker that dies (out of memory, a segmentation fault, kill -9) ends its job with the reason; the next job gets a new
-process. What workers print, and the tracebacks of their deaths, is in `logs/worker-N.log` of the run folder. How a
-worker ends with its driver is in `worker.py`.
+A worker that dies (out of memory, a segmentation fault, kill -9), or that takes longer for a job than it may, ends its
+job with the reason; the next job gets a new process. What workers print, and the tracebacks of their deaths, is in
+`logs/worker-N.log` of the run folder. How a worker ends with its driver is in `worker.py`.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from typing import BinaryIO
 from lstn_search.errors import SettingError
 from lstn_search.jobs.base import Ended, Event, Job, RunJob, WorkerSetup
 from lstn_search.jobs.channel import Channel
-from lstn_search.jobs.machine import default_workers, num_cores
+from lstn_search.jobs.machine import default_workers, num_cores, python_path
 from lstn_search.jobs.worker import cause_of_death, unpack
 
 __all__ = ["LocalEngine", "RunJob", "default_workers", "num_cores"]
@@ -31,6 +31,8 @@ STOP_SECONDS = 5.0
 """How long a worker that closed its channel may take to be gone (it may be writing a core dump)."""
 LOOK_SECONDS = 0.5
 """How often to look for a dead worker whose children hold its channel open."""
+SHARED = 628
+"""Bytes of the text by which Windows shares a socket with a process (WSAPROTOCOL_INFOW)."""
 KEEP_MEMORY = {name: str(2**30) for name in ("MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_THRESHOLD_")}
 """For glibc's malloc: what a training step frees stays with the worker for the next one, which saves it some 2,000 page
 faults or 3 % of its time (benchmarks/throughput.md)."""
@@ -41,6 +43,8 @@ class _Worker:
     process: "subprocess.Popen[bytes]"
     channel: Channel
     job: Job | None = None
+    since: float = 0.0
+    """When the job was handed over."""
 
 
 class LocalEngine:
@@ -85,7 +89,7 @@ class LocalEngine:
             if self._events or seconds_left <= 0 or (timeout is None and not busy):
                 events, self._events = self._events, []
                 return events
-            wait([worker.channel.fileno() for worker in up], min(seconds_left, LOOK_SECONDS))
+            wait([worker.channel.end for worker in up], min(seconds_left, LOOK_SECONDS))
 
     def close(self) -> None:
         """Kill every worker and what it started, and return when none is left."""
@@ -98,21 +102,26 @@ class LocalEngine:
         environment = {
             **KEEP_MEMORY,
             **os.environ,
-            "PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path),
+            "PYTHONPATH": os.pathsep.join(python_path()),
         }
         if self.setup.num_threads is not None:
             for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
                 environment[name] = str(self.setup.num_threads)
+        inherited = [] if sys.platform == "win32" else [theirs.fileno()]
         with theirs, self._open_log(number) as log:
             process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "lstn_search.jobs.worker", str(theirs.fileno()), str(number)],
+                [sys.executable, "-P", "-m", "lstn_search.jobs.worker", str((inherited or [SHARED])[0]), str(number)],
                 stdin=subprocess.PIPE,  # the lifeline
                 stdout=log,
                 stderr=log,
                 env=environment,
-                pass_fds=[theirs.fileno()],
+                pass_fds=inherited,
                 process_group=0,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # Windows
             )
+            if sys.platform == "win32":
+                process.stdin.write(theirs.share(process.pid))
+                process.stdin.flush()
         worker = _Worker(process, Channel(ours))
         with contextlib.suppress(OSError):  # dead already: its exit code tells
             worker.channel.send(self._parcel)
@@ -139,7 +148,7 @@ class LocalEngine:
         except OSError:
             return False
         finally:
-            worker.job = job
+            worker.job, worker.since = job, time.monotonic()
         return True
 
     def _listen(self, slot: int) -> None:
@@ -165,14 +174,20 @@ class LocalEngine:
             exit_code = self._discard(slot)
             if job is not None:
                 self._events.append(Ended(job=job, died=cause_of_death(exit_code)))
+        elif worker.job is not None and time.monotonic() - worker.since > 60 * (self.setup.job_minutes or math.inf):
+            self._discard(slot)
+            reason = f"it took longer than the {self.setup.job_minutes:g} minutes of --job-minutes"
+            self._events.append(Ended(job=worker.job, died=reason))
 
     def _discard(self, slot: int) -> int:
         """Kill the worker in a slot, if there is one, and its children; its exit code."""
         worker, self._workers[slot] = self._workers[slot], None
         if worker is None:
             return 0
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # gone; macOS says so of a zombie
-            os.killpg(worker.process.pid, signal.SIGKILL)
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError, PermissionError):  # gone; macOS says so of a zombie
+                os.killpg(worker.process.pid, signal.SIGKILL)
+        worker.process.terminate()  # on Windows no request, but the end
         worker.process.wait()
         worker.channel.close()
         assert worker.process.stdin is not None

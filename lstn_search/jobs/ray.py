@@ -30,10 +30,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from lstn_search.errors import SettingError
+from lstn_search.errors import SettingError, why
 from lstn_search.jobs.base import Ended, Event, Job, RunJob, WorkerSetup
 from lstn_search.jobs.local import LocalEngine
-from lstn_search.jobs.machine import num_cores
+from lstn_search.jobs.machine import num_cores, python_path
+from lstn_search.spec.fields import expanded
 
 __all__ = ["RayEngine"]
 
@@ -111,7 +112,7 @@ class RayEngine:
         self._actor_class = self._ray.remote(_Host).options(
             num_cpus=resources.pop("cpu", 0), num_gpus=resources.pop("gpu", 0), resources=resources, max_restarts=0
         )
-        self._host_settings = (pickle.dumps(run_job), str(Path.cwd()), sys.path, _settings_of_environment())
+        self._host_settings = (pickle.dumps(run_job), str(Path.cwd()), python_path(), _settings_of_environment())
         self._workers: list[_Worker] = []
         self._num_started = 0
         self._waiting: deque[_Order] = deque()
@@ -269,7 +270,7 @@ class RayEngine:
                 left_over.unlink()
             marker.touch()
         except OSError as error:
-            raise SettingError(f"cannot write to {self.setup.folder} ({error.strerror}); choose another") from None
+            raise SettingError(f"{self.setup.folder} cannot be written {why(error, 'choose another')}") from None
         return marker
 
 
@@ -323,7 +324,7 @@ def on_storage(setup: WorkerSetup, storage_path: str | Path | None) -> WorkerSet
     if storage_path is not None:
         if "://" in str(storage_path):
             raise SettingError(f"the storage path must be a folder that every node mounts, got {storage_path}")
-        shared = Path(storage_path).expanduser().resolve()
+        shared = expanded(storage_path).resolve()
         name = f"{folder.name}-{hashlib.sha256(str(folder).encode()).hexdigest()[:8]}"
         folder, cache_dir = shared / name, shared / "cache"
     return dataclasses.replace(setup, folder=folder, cache_dir=cache_dir)

@@ -2,13 +2,13 @@
 
 A worker and the processes it starts are a process group of their own, so the terminal's Ctrl-C is the driver's alone.
 The worker's standard input is its lifeline: the driver holds the other end and never writes. When the driver is gone,
-however it went, the kernel (Linux) or a thread (elsewhere) kills the whole group, busy or not.
+however it went, the kernel (Linux) or a thread (elsewhere) kills the whole group, busy or not. Windows has no such
+groups: there the thread ends the worker alone.
 """
 
 import contextlib
 import dataclasses
 import faulthandler
-import fcntl
 import os
 import pickle
 import signal
@@ -103,7 +103,10 @@ def _one_line(text: str, limit: int = 500) -> str:
 
 def _end_with_driver() -> None:
     """Have this process group killed when standard input ends."""
-    if hasattr(fcntl, "F_SETSIG"):  # Linux: by the kernel, which asks neither a busy C call nor the interpreter lock
+    with contextlib.suppress(ImportError, AttributeError):
+        import fcntl
+
+        # Linux: by the kernel, which asks neither a busy C call nor the interpreter lock
         fcntl.fcntl(0, fcntl.F_SETSIG, signal.SIGKILL)
         fcntl.fcntl(0, fcntl.F_SETOWN, -os.getpgrp())
         fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_ASYNC)
@@ -112,14 +115,23 @@ def _end_with_driver() -> None:
 
 def _kill_at_end_of_input() -> None:
     os.read(0, 1)
-    os.killpg(0, signal.SIGKILL)
+    if hasattr(os, "killpg"):
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+def _driver() -> socket.socket:
+    """The end of the channel that was left to this process."""
+    if sys.platform == "win32":
+        return socket.fromshare(sys.stdin.buffer.read(int(sys.argv[1])))
+    return socket.socket(fileno=int(sys.argv[1]))
 
 
 def _main() -> None:
+    channel = Channel(_driver())
     _end_with_driver()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     faulthandler.enable()
-    channel = Channel(socket.socket(fileno=int(sys.argv[1])))
     with contextlib.suppress(EOFError, OSError):  # the driver is gone or has no more use for this worker
         runner = Runner(channel.receive(), slot=int(sys.argv[2]))
         while True:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lstn_search.atomic import write_atomically
-from lstn_search.errors import RunError
+from lstn_search.errors import RunError, why
 from lstn_search.pages.facts.commands import CommandsInfo, commands_info
 from lstn_search.pages.facts.growth import growth_info
 from lstn_search.pages.facts.headline import HeadlineInfo, headline_info
@@ -64,7 +64,7 @@ def report(run: "Run", out: Path | None = None, *, history: History | None = Non
         write_atomically(out / PAGE, html.encode())
     except OSError as error:
         where = error.filename or out
-        raise RunError(f"{where} cannot be written ({error.strerror}); choose another --out") from None
+        raise RunError(f"{where} cannot be written {why(error, 'choose another --out')}") from None
     return WrittenReport(
         file=out / PAGE,
         num_bytes=len(html.encode()),

@@ -67,6 +67,7 @@ def measure_deployment(
     retries: int = 1,
     seed: int = 0,
     data_dir: str | None = None,
+    poses: str | None = None,
     watcher: "DeploymentWatcher | None" = None,
 ) -> None:
     """Train `num` architectures of a run at its deployment size, up to `rung`; after `minutes` no further job starts.
@@ -82,13 +83,14 @@ def measure_deployment(
     source = Deployments(run, [entry for entry in entries if _needs_training(entry, rung)], rung, watcher)
     if not source.waiting:
         return
-    task = dataclasses.replace(task, data_dir=data_dir or task.data_dir)
+    task = dataclasses.replace(task, data_dir=data_dir or task.data_dir, poses=poses or task.poses)
     deadline = deadline_after(minutes)
     with FolderLock(_folder(run), what="another process", unwritable="make room or access"):
         engine = make_engine(task, run.folder.settings.ladder, _folder(run))
         try:
             facts = prepare_task(engine, watcher, precision=task.precision, retries=retries)
-            run.folder.check_same_images(facts, cure="name their folder with --data-dir", at_another_size=True)
+            cure = "say where they are with --data-dir and --poses"
+            run.folder.check_same_images(facts, cure=cure, at_another_size=True)
             watcher.on_ready(source)
             run_jobs(source, engine, watcher, retries=retries, deadline=deadline)
         finally:

@@ -74,7 +74,7 @@ class RunFolder:
             if path.is_dir() and not (path / MANIFEST).exists() and not _is_as_good_as_empty(path):
                 raise RunError(f"{path} is not empty and holds no run; {another}")
         except OSError as error:
-            raise RunError(f"{path} cannot be written ({error.strerror}); {another}") from None
+            raise RunError(f"{path} cannot be written {why(error, another)}") from None
         lock = FolderLock(path, what="another search", wait=f"wait for it, or {another}", unwritable=another)
         folder._lock = lock
         try:

@@ -10,6 +10,7 @@ from filelock import FileLock, Timeout
 
 from lstn_search.atomic import write_atomically
 from lstn_search.errors import RunError, why
+from lstn_search.spec.reading import read_text
 
 __all__ = ["HOLDER", "LOCK", "FolderLock"]
 
@@ -62,7 +63,7 @@ class FolderLock:
 
     def _holder(self) -> str:
         try:
-            holder = (self.path / HOLDER).read_text(encoding="utf-8")
-        except OSError:
+            holder = read_text(self.path / HOLDER, max_bytes=1_000)
+        except (OSError, ValueError):
             return ""
         return f" ({holder})" if holder else ""

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from lstn_search.atomic import beside, write_atomically
-from lstn_search.errors import RunError
+from lstn_search.errors import RunError, why
 
 __all__ = ["RECORD", "check_place", "put_files"]
 
@@ -65,7 +65,7 @@ def put_files(folder: Path, files: Mapping[str, bytes], *, force: bool = False) 
 
 
 def _unwritable(folder: Path, error: OSError) -> RunError:
-    return RunError(f"{folder}: cannot be written ({error.strerror}); choose another folder")
+    return RunError(f"{folder}: cannot be written {why(error, 'choose another folder')}")
 
 
 def _written(folder: Path) -> set[str]:

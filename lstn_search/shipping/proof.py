@@ -12,6 +12,9 @@ from typing import Any
 
 import torch
 
+from lstn_search.errors import RunError
+from lstn_search.jobs.machine import python_path
+from lstn_search.jobs.worker import cause_of_death
 from lstn_search.nets.localizer import Localizer
 from lstn_search.nets.transformer import SpatialTransformer
 
@@ -39,8 +42,8 @@ def prove(folder: Path, localizer: Localizer) -> Proof:
 
     Both see the same seeded images on the CPU, in eval mode and with as many threads: of the size that the net is built
     for, and of a larger one where it has a look. `localizer` is left as it is.
-    Raises RuntimeError when the file does not run there, when one of its weights is not the same to the last bit, or
-    when theta or the warped images differ by more than 1e-6.
+    Raises RunError when that process hangs or is killed; RuntimeError when the file does not run there, when one of its
+    weights is not the same to the last bit, or when theta or the warped images differ by more than 1e-6.
     """
     sizes = [localizer.image_size] + [localizer.image_size * 3 // 2 + 1] * (localizer.arch.look is not None)
     noise = torch.Generator().manual_seed(0)
@@ -71,7 +74,7 @@ def _run_alone(folder: Path, batches: list[torch.Tensor]) -> dict[str, Any]:
             "model": str(folder.resolve() / "model.py"),
             "images": str(images),
             "outputs": str(outputs),
-            "sys_path": sys.path,  # -I drops PYTHONPATH and the user's site, where torch may be
+            "sys_path": python_path(),  # -I drops PYTHONPATH and the user's site, where torch may be
             "num_threads": torch.get_num_threads(),
             "matmul_precision": torch.get_float32_matmul_precision(),
         }
@@ -82,10 +85,15 @@ def _run_alone(folder: Path, batches: list[torch.Tensor]) -> dict[str, Any]:
                 command, cwd=scratch, stdin=read_end, capture_output=True, text=True, timeout=TIMEOUT_SECONDS
             )
         except subprocess.TimeoutExpired:
-            raise RuntimeError(f"{folder / 'model.py'} did not end within {TIMEOUT_SECONDS:.0f} s on its own") from None
+            raise RunError(
+                f"the exported model could not be proved within {TIMEOUT_SECONDS:.0f} s; export again when the machine "
+                "has less to do"
+            ) from None
         finally:
             os.close(read_end)
             os.close(write_end)
+        if run.returncode < 0:
+            raise RunError(f"the exported model could not be proved: {cause_of_death(run.returncode)}; export again")
         if run.returncode:
             raise RuntimeError(f"{folder / 'model.py'} does not run on its own:\n{run.stderr.strip()}")
         found: dict[str, Any] = torch.load(outputs, weights_only=True)

@@ -10,8 +10,10 @@ From this follow the check (`check`), the option (`lstn_search.cli.options`), th
 import dataclasses
 import functools
 import math
+import os
 import types
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from lstn_search.errors import SettingError, did_you_mean
@@ -27,6 +29,7 @@ __all__ = [
         "check_value",
         "defaults",
         "described",
+        "expanded",
         "ignored_by",
         "option_name",
         "plain_type",
@@ -179,3 +182,8 @@ def _check(field: "dataclasses.Field[Any]", known: Setting, value: Any) -> None:
 
 def _words(field: "dataclasses.Field[Any]") -> str:
     return field.name.replace("_", " ")
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """A path with `~` and `~user` written out, or left as they are where nobody knows that home."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  (Path.expanduser raises)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from lstn_search.errors import CheckpointError, RunError
+from lstn_search.errors import CheckpointError, RunError, why
 from lstn_search.pictures.front_plot import draw_front, front_info
 from lstn_search.runs.entries import Entry
 from lstn_search.runs.run import Run
@@ -45,7 +45,7 @@ def write_outputs(run: Run) -> None:
     try:
         draw_front(front_info(run), picture)
     except OSError as error:
-        raise RunError(f"{picture} cannot be written ({error.strerror}); make room or access") from None
+        raise RunError(f"{picture} cannot be written {why(error, 'make room or access')}") from None
     if front:
         try:
             write_export(run, run.pick("best"), run.folder.path / "best", force=True)  # the run's, whatever lies there

@@ -9,6 +9,7 @@ import dataclasses
 import time
 from pathlib import Path
 
+from lstn_search.atomic import FRESH
 from lstn_search.errors import LstnError, RunError
 from lstn_search.jobs.base import Ended, Job
 from lstn_search.jobs.loop import MakeEngine, Watcher, check_limits, deadline_after, prepare_task, run_jobs
@@ -193,7 +194,7 @@ class Search:
             if entry.results and _needs_checkpoint(entry)
         }
         for file in (folder / "checkpoints").glob("*.pt*"):
-            half_written = file.name.startswith(".") and file.stem.removeprefix(".") in ours  # .NAME.pt.CHANCE
+            half_written = file.match(f".*.{FRESH}") and file.stem.removeprefix(".") in ours
             if file.name in ours - needed or half_written:
                 file.unlink(missing_ok=True)
 

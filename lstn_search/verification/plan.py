@@ -70,6 +70,7 @@ def make_plan(
     epochs: int | None = None,
     recover_steps: int | None = None,
     data_dir: str | None = None,
+    poses: str | None = None,
     device: str | None = None,
 ) -> Plan:
     """The `top` most accurate of the run's front and its seed points, at the run's longest schedule or a longer one.
@@ -89,6 +90,7 @@ def make_plan(
         epochs=_at_least("epochs", longest, epochs),
         recover_steps=_at_least("recover steps", run.task.recover_steps, recover_steps),
         data_dir=data_dir or run.task.data_dir,
+        poses=poses or run.task.poses,
         device=device or run.task.device,
     )
     picks = sorted(run.front, key=lambda entry: -entry.accuracy)[:top]

@@ -5,6 +5,7 @@ complete pairs. A seed's warm backbone is prepared by one worker while others fi
 for it.
 """
 
+import dataclasses
 from collections import deque
 
 from lstn_search.errors import RunError
@@ -38,7 +39,9 @@ def verify(
     """
     check_limits(minutes, retries)
     deadline, watcher = deadline_after(minutes), watcher or VerifyWatcher()
-    records = Records(folder.path, plan.task)
+    records = Records(
+        folder.path, dataclasses.replace(plan.task, poses=folder.settings.task.poses)
+    )  # wherever they are
     with records.locked():
         source = Trainings(plan, records, folder, watcher)
         try:
@@ -98,7 +101,7 @@ class Trainings:
         if job.kind == "prepare":
             if facts is None:
                 raise RunError(f"the task could not be prepared for seed {job.seed}: {ended.died}")
-            self.folder.check_same_images(facts, cure="name their folder with --data-dir")
+            self.folder.check_same_images(facts, cure="say where they are with --data-dir and --poses")
             self.ready.add(job.seed)
             return
         facts = facts or {}

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.padding import Padding
 from rich.spinner import Spinner
@@ -18,7 +18,7 @@ from rich.text import Text
 
 from lstn_search.errors import printable
 from lstn_search.jobs.loop import ResultT, SourceT, Watcher
-from lstn_search.watch.console import make_console
+from lstn_search.watch.console import PlainConsole, make_console
 from lstn_search.watch.forecast import in_words, work_left
 from lstn_search.watch.tables import number, short_front, trained_words
 
@@ -39,7 +39,7 @@ _NAMED = 8
 _log = logging.getLogger("lstn_search")
 
 
-def usual_console() -> Console | None:
+def usual_console() -> PlainConsole | None:
     """Standard error where somebody looks on, at a terminal or in a notebook; else None."""
     console = make_console(stderr=True)
     return console if console.is_terminal or console.is_jupyter else None
@@ -56,11 +56,11 @@ def data_line(data: Mapping[str, Any]) -> str:
 class Progress(Watcher[SourceT, ResultT]):
     """Lines; on a terminal also the stages under way, redrawn in place under them. 60 columns are enough."""
 
-    def __init__(self, console: Console | None, title: str) -> None:
+    def __init__(self, console: PlainConsole | None, title: str) -> None:
         self.console, self.title = console, title
         self.start = time.monotonic()
         self.stages: dict[str, str] = {}
-        self.spinner = Spinner("dots")
+        self.spinner = Spinner("dots" if console is None else console.spinner)
         self.spent: dict[str, float] = {}
         """Seconds of the jobs that have ended, by name."""
         self._begun: dict[str, float] = {}
@@ -156,7 +156,7 @@ class Progress(Watcher[SourceT, ResultT]):
 class SearchProgress(Progress["Search", "Entry"]):
     """The front and the stages, redrawn in place, under a line for each finished rung."""
 
-    def __init__(self, console: Console | None, trials: int) -> None:
+    def __init__(self, console: PlainConsole | None, trials: int) -> None:
         self.trials = trials
         self.run: Run | None = None
         self.num_seeds = 0
@@ -236,7 +236,7 @@ class _Counted(Progress[SourceT, ResultT]):
 class VerifyProgress(_Counted["Trainings", "Record"]):
     """A line a finished training."""
 
-    def __init__(self, console: Console | None) -> None:
+    def __init__(self, console: PlainConsole | None) -> None:
         self.verification: Verification | None = None
         super().__init__(console, "a verification with fresh seeds")
 
@@ -273,7 +273,7 @@ class VerifyProgress(_Counted["Trainings", "Record"]):
 class FidelityProgress(_Counted["Deployments", "Entry"]):
     """A line a rung that was trained at the size of deployment."""
 
-    def __init__(self, console: Console | None) -> None:
+    def __init__(self, console: PlainConsole | None) -> None:
         super().__init__(console, "trainings at the size of deployment")
 
     def on_ready(self, source: "Deployments") -> None:

@@ -17,7 +17,7 @@ from engine_jobs import make_setup
 from lstn_search.errors import SettingError
 from lstn_search.jobs.base import Ended, Engine, Event, Job, Stage
 from lstn_search.jobs.local import LocalEngine
-from lstn_search.jobs.machine import cgroup_cores, num_cores
+from lstn_search.jobs.machine import cgroup_cores, num_cores, python_path
 from lstn_search.jobs.ray import RayEngine
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -305,6 +305,19 @@ class TestLocal:
             ended = run(engine, "ok")
         assert ended.died == "no worker could be started for it (Resource temporarily unavailable)"
         assert run(engine, "ok").died is None
+
+    def test_a_job_that_takes_too_long_is_a_death_and_leaves_no_process(self, tmp_path: Path) -> None:
+        with contextlib.closing(LocalEngine(make_setup(tmp_path, job_minutes=0.05), 1, engine_jobs.act)) as engine:
+            ended = run(engine, "wait")  # for ever
+            assert ended.died == "it took longer than the 0.05 minutes of --job-minutes"
+            assert engine._workers == [None]
+
+    def test_what_is_no_text_in_the_path_of_python_does_no_harm(
+        self, make_local: MakeEngine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(sys, "path", [None, *map(Path, sys.path), 7])
+        assert run(make_local(1), "ok").died is None
+        assert python_path() == [str(entry) for entry in sys.path[1:-1]]
 
     def test_tracebacks_and_prints_go_to_the_log(
         self, make_local: MakeEngine, tmp_path: Path, capfd: pytest.CaptureFixture[str]

@@ -115,7 +115,7 @@ def test_nothing_is_lost_when_drivers_and_workers_are_killed_at_random_instants(
 ) -> None:
     tally, (_, seconds) = chaos.Tally(), pretended
     scene = dataclasses.replace(pretence, workers=2)
-    chaos.run(scene, kills=3, seed=1, seconds=seconds, tally=tally)
+    chaos.run(scene, kills=3, seed=1, seconds={"search": seconds}, tally=tally)
     assert tally.kills == 3
     assert tally.results > scene.trials + len(scene.seeds)  # some have climbed
     assert tally.incidents == []

@@ -330,7 +330,7 @@ def test_other_images_than_those_of_the_search_are_refused(run: Path) -> None:
     folder.write_manifest(data=FACTS | {"fingerprint": "e" * 64})
     with pytest.raises(
         RunError,
-        match=r"was made on other images of glyphs .+; restore the images, or name their folder with --data-dir",
+        match=r"was made on other images of glyphs .+; restore the images, or say where they are with --data-dir",
     ):
         verify(plan_for(run), run, inline(run))
     assert not list((run / "verify").glob("*.json"))
@@ -343,3 +343,15 @@ def test_a_full_disk_is_one_line(run: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("lstn_search.runs.folder.write_atomically", full)
     with pytest.raises(RunError, match=r"control-s1000-.+\.json cannot be written \(No space left on device\); make"):
         verify(plan_for(run), run, inline(run))
+
+
+def test_poses_that_moved_are_taken_from_where_they_are_and_nothing_is_trained_again(run: Path) -> None:
+    folder = RunFolder.open(run)
+    settings = folder.settings.to_dict()
+    folder.write_manifest(settings=settings | {"task": settings["task"] | {"poses": "before.csv"}})
+    verify(plan_for(run), run, inline(run))
+    engines: list[Engine] = []
+    moved = plan_for(run, seeds=3, poses="now.csv")
+    verify(moved, run, inline(run, made=engines))
+    assert moved.task.poses == "now.csv" and [engine.setup.task.poses for engine in engines] == ["now.csv"]
+    assert len(attempts(run)) == len(set(attempts(run)))
