@@ -58,8 +58,9 @@ bench: install  ## the measurements behind the figures in benchmarks/*.md
 chaos: install  ## kill commands and workers at random instants: nothing finished may be lost
 	$(RUN) benchmarks/chaos.py --kills 200 --seed 0 --out benchmarks/chaos.md
 
-abuse: install  ## bad input by the thousand: one line each, nothing touched
+abuse: install  ## bad input by the thousand and hostile artefacts: one line each, nothing touched
 	$(RUN) benchmarks/abuse.py --seed 0
+	$(RUN) benchmarks/artefacts.py --out benchmarks/artefacts.md
 
 lock:  ## pin what pyproject.toml asks for, from a fresh environment; no index addresses go into the file
 	$(PYTHON) -m venv .lock-venv

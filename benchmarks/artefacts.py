@@ -51,9 +51,7 @@ EXPORT = ("export", "run", "--pick", "light", "--out", "out")
 READERS: dict[str, tuple[str, ...]] = {
     "export": EXPORT,
     "report": ("report", "run", "--out", "out"),
-    "fidelity": ("fidelity", "run"),
     "verify": ("verify", "run", "--against", "nobody"),
-    "show": ("show", "run", "--out", "out.png"),
 }
 _DOC = (__doc__ or "").splitlines()[2:]
 
@@ -218,7 +216,6 @@ def of_files(run: Path) -> Iterator[abuse.Case]:
         MANIFEST: READERS["report"],
         "study.db": READERS["export"],
         "verify.json": READERS["report"],
-        "fidelity.json": READERS["report"],
         "checkpoints/light": EXPORT,
     }
     for (place, args), (what, write) in itertools.product(places.items(), writers.items()):
@@ -248,7 +245,7 @@ def of_studies(run: Path) -> Iterator[abuse.Case]:
         "no table": "DROP TABLE trial_user_attributes",
         "another version": "UPDATE alembic_version SET version_num = 'v9.0.0'",
         "another schema": "UPDATE version_info SET schema_version = 99",
-        "a number for a name": "UPDATE studies SET study_name = 7",
+        "a number for a name": "UPDATE studies SET study_name = study_id",
         "bytes for a value": "UPDATE trial_user_attributes SET value_json = x'ff00'",
         "a value without end": "UPDATE trial_user_attributes SET value_json = zeroblob(30000000) WHERE rowid = 1",
         "a state of none": "UPDATE trials SET state = 'DONE'",
@@ -286,7 +283,7 @@ def of_manifests(run: Path) -> Iterator[abuse.Case]:
         {"id": "\x1b[31m"},
     ]
     for change in changes:
-        for name in ("export", "report"):
+        for name in ("export", "verify"):
             yield abuse.Case(kind="manifests", what=f"{name} {str(change)[:60]}", args=READERS[name], may_pass=True,
                              prepare=lambda f, c=change: prepare(f, c))  # fmt: skip
 

@@ -153,6 +153,10 @@ class Storage:
             try:
                 return [_stored(optuna.load_study(study_name=name, storage=storage)) if name in there else None
                         for name in names]  # fmt: skip
+            except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+                raise RunError(
+                    f"the study in {self.name} holds what no search wrote ({type(error).__name__}); restore it"
+                ) from None  # Optuna takes what it finds for what it wrote
             finally:
                 storage.engine.dispose()
 

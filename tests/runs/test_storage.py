@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import shutil
 import sqlite3
 import sys
@@ -144,6 +145,23 @@ def test_reading_changes_nothing(small_space: Space, tmp_path: Path) -> None:
 
 
 # -- other databases ---------------------------------------------------------------------------------------------------
+
+
+def test_values_that_no_search_wrote_are_one_line(small_space: Space, tmp_path: Path) -> None:
+    make_run(tmp_path / "run", small_space)
+    for number, change in enumerate(
+        (
+            "trial_user_attributes SET value_json = 'no JSON'",
+            "trial_user_attributes SET value_json = x'ff00'",
+            "trials SET state = 'DONE'",
+            "trials SET datetime_start = 'soon'",
+        )
+    ):
+        run = shutil.copytree(tmp_path / "run", tmp_path / str(number))
+        with contextlib.closing(sqlite3.connect(run / "study.db")) as database, database:
+            database.execute(f"UPDATE {change}")
+        said = r"^the study in .+study.db holds what no search wrote \(\w+\); restore it$"
+        assert re.match(said, refusal(lambda run=run: open_run(run), run)), change  # type: ignore[misc]
 
 
 def test_the_storage_is_part_of_what_a_resume_compares(small_space: Space, tmp_path: Path) -> None:
