@@ -46,7 +46,7 @@ TRIALS = 12
 SEED_POINTS = tuple(load_space("lstn").seeds)
 MARK = "LSTN_CHAOS_MARK"
 """An environment variable by which a driver and everything it started can be found."""
-RUNG_LINE = re.compile(r"^ *\d+:\d\d  (\S+) +[\d.]+ +[\d,]+ +\d", re.MULTILINE)
+RUNG_LINE = re.compile(r"^ *\d+:\d\d  (\S+) +\d+\.\d{5}  \S", re.MULTILINE)
 
 Results = dict[tuple[int, int], tuple[str, str]]
 """(trial, rung) -> (the architecture's name, its result as JSON)."""

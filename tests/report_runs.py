@@ -72,7 +72,7 @@ def make_settings(**changes: Any) -> SearchSettings:
         "budget_gflops": BUDGET_GFLOPS,
         "space_name": space.name,
         "space_digest": space.digest,
-        "ladder": Ladder(),
+        "ladder": Ladder(epochs=(2, 6, 18)),
         "sampler": "random",
     }
     return SearchSettings(**(given | changes))
