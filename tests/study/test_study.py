@@ -157,7 +157,7 @@ class TestEverySampler:
             with warnings.catch_warnings(action="ignore"):
                 trial = other._begin()  # what `ask` does first
                 if trials > 3:
-                    other._walk(trial)
+                    other.space.suggest(trial)
             other = reopen(other)
         digests = [digest for _, digest in proposals(play(other, self.TRIALS))]
         assert digests == [digest for _, digest in proposals(study.entries)]

@@ -59,8 +59,8 @@ def test_two_architectures_see_the_same_batches_and_warps(
     def listen(name: str) -> None:
         plain, seen[name] = type(bench)._batch, []
 
-        def batch(self: Workbench, indices_B: torch.Tensor, *drawn: Any) -> Batch:
-            made = plain(self, indices_B, *drawn)
+        def batch(self: Workbench, indices_B: torch.Tensor, *drawn: Any, **options: Any) -> Batch:
+            made = plain(self, indices_B, *drawn, **options)
             seen[name].append(digest([made]))
             return made
 
