@@ -132,7 +132,7 @@ class World:
     ) -> None:
         if trials < 1:
             raise SettingError(f"trials must be at least 1, got {trials}")
-        self.ladder = ladder or Ladder()
+        self.ladder = ladder or Ladder(epochs=(2, 6, 18))
         self.timing = timing or Timing()
         self.accuracy = accuracy or Accuracy()
         self.seed = seed

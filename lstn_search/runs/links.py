@@ -9,9 +9,9 @@ from lstn_search.errors import RunError
 __all__ = ["OURS", "refuse_links"]
 
 OURS = (
-    *("best", "checkpoints", "fidelity", "logs", "mlflow-artifacts", "report", "tensorboard", "verify"),
+    *("best", "checkpoints", "fidelity", "logs", "mlflow-artifacts", "report", "space", "tensorboard", "verify"),
     *(".holder", ".lock", "fidelity.json", "manifest.json", "pareto.csv", "pareto.json", "pareto.png", "report.html"),
-    *("trials.csv", "verify.csv", "verify.json"),
+    *("settings.toml", "trials.csv", "verify.csv", "verify.json"),
     *(f"{name}.db{suffix}" for name in ("mlflow", "study") for suffix in ("", "-journal", "-shm", "-wal")),
 )
 """All that commands read or write in a run folder. What else lies there is its owner's, and nobody opens it."""

@@ -32,10 +32,11 @@ class PlainConsole(Console):
         return "line" if self.options.ascii_only else "dots"
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """Tables are never cut to less than `NARROW` columns: a narrower terminal breaks their lines."""
+        """A table that does not fit is never cut to less than `NARROW` columns: a narrower terminal breaks its lines."""
         before = self._width
-        if self.width < NARROW and any(isinstance(one, Table) for one in objects):
-            self._width = NARROW
+        wide = self.options.update_width(NARROW)
+        if any(self.width < self.measure(one, options=wide).minimum for one in objects if isinstance(one, Table)):
+            self._width = max(self.width, NARROW)
         try:
             super().print(*objects, **options)
         finally:

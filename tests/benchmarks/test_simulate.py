@@ -177,7 +177,7 @@ def test_the_commands_defaults_are_the_simulations() -> None:
     parameters = inspect.signature(scale.main).parameters
     for name in ("recover_seconds", "epoch_seconds", "driver_seconds"):
         assert parameters[name].default == getattr(Timing(), name)
-    assert Ladder.parse(parameters["ladder"].default, parameters["eta"].default) == Ladder()
+    assert Ladder.parse(parameters["ladder"].default, parameters["eta"].default) == World(trials=1).ladder
 
 
 def test_the_simulation_needs_no_torch() -> None:

@@ -14,6 +14,7 @@ from image_trees import class_tree
 
 from lstn_search.data import Dataset, load_dataset
 from lstn_search.errors import DataError
+from lstn_search.program import program
 
 NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 
@@ -74,7 +75,7 @@ def test_a_packed_archive_is_pointed_at(tmp_path: Path, cache_dir: Path) -> None
 
 
 def test_nothing_there_says_how_to_get_it(tmp_path: Path, cache_dir: Path) -> None:
-    with pytest.raises(DataError, match=r"python cli\.py download cifar10 --data-dir DIR"):
+    with pytest.raises(DataError, match=rf"{program()} download cifar10 --data-dir DIR"):
         _load(tmp_path, cache_dir)
 
 

@@ -100,7 +100,7 @@ def test_before_the_references_are_trained(small_run: Run) -> None:
 def colours(file: Path) -> dict[tuple[int, int, int], int]:
     with Image.open(file) as image:
         assert image.format == "PNG"
-        assert image.size == (1280, 960)
+        assert image.width == 1280 and image.height in (832, 960)  # without and with a lower panel
         counted: Any = image.convert("RGB").getcolors(1 << 22)
     return {colour: count for count, colour in counted}
 
@@ -144,7 +144,7 @@ def test_names_do_not_lie_on_each_other(tmp_path: Path, num_points: int, monkeyp
     )
     info = made_up(num_points)
     draw_front(info, tmp_path / "front.png")
-    (axes,) = figures[0].axes
+    axes = figures[0].axes[0]
     names = {point.name for point in info.points if point.on_front or point.is_seed}
     boxes = {text.get_text(): text.get_window_extent() for text in axes.texts}
     assert set(boxes) == names | {"budget 0.03", "oracle 66.3", "control 47.0"}

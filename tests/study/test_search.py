@@ -25,7 +25,10 @@ from lstn_search.study.search import Search, SearchWatcher, search
 pytestmark = pytest.mark.usefixtures("unproved")
 
 SearchAgain = Callable[..., Run]
-COMPLETE = {"manifest.json", "study.db", "trials.csv", "pareto.csv", "pareto.json", "pareto.png", "best", "checkpoints"}
+COMPLETE = {
+    *("manifest.json", "settings.toml", "space", "study.db", "trials.csv"),
+    *("pareto.csv", "pareto.json", "pareto.png", "best", "checkpoints"),
+}
 
 
 @pytest.fixture

@@ -90,9 +90,9 @@ def test_a_trial_never_sees_a_test_image(
     seen: set[int] = set()
     plain = Workbench._batch
 
-    def batch(self: Workbench, indices_B: torch.Tensor, *drawn: Any) -> Batch:
+    def batch(self: Workbench, indices_B: torch.Tensor, *drawn: Any, **options: Any) -> Batch:
         seen.update(indices_B.tolist())
-        return plain(self, indices_B, *drawn)
+        return plain(self, indices_B, *drawn, **options)
 
     monkeypatch.setattr(Workbench, "_batch", batch)
     short = Workbench(dataclasses.replace(bench.task, epochs=1, recover_steps=9), cache_dir=small_cache, progress=False)

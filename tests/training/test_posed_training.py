@@ -150,9 +150,9 @@ def test_an_image_without_a_pose_is_never_recovered(
     seen: set[int] = set()
     plain = Workbench._batch
 
-    def batch(self: Workbench, indices_B: torch.Tensor, *rest: Any) -> Any:
+    def batch(self: Workbench, indices_B: torch.Tensor, *rest: Any, **options: Any) -> Any:
         seen.update(indices_B.tolist())
-        return plain(self, indices_B, *rest)
+        return plain(self, indices_B, *rest, **options)
 
     monkeypatch.setattr(Workbench, "_batch", batch)
     _, recovery = recover(bench, build_localizer(bench, ARCH))

@@ -29,7 +29,7 @@ from lstn_search.verification.result import Verification
 
 pytestmark = pytest.mark.usefixtures("unproved")
 
-SHORT: dict[str, Any] = {"recover_steps": 20, "precision": "fp32"}
+SHORT: dict[str, Any] = {"recover_steps": 60, "precision": "fp32"}
 
 
 @pytest.fixture
@@ -38,9 +38,9 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Iterator[set[int]]:
     seen: set[int] = set()
     plain = Workbench._batch
 
-    def batch(self: Workbench, indices_B: torch.Tensor, *drawn: Any) -> Any:
+    def batch(self: Workbench, indices_B: torch.Tensor, *drawn: Any, **options: Any) -> Any:
         seen.update(indices_B.tolist())
-        return plain(self, indices_B, *drawn)
+        return plain(self, indices_B, *drawn, **options)
 
     monkeypatch.setattr(Workbench, "_batch", batch)
     yield seen
