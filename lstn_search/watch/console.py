@@ -32,7 +32,7 @@ class PlainConsole(Console):
         return "line" if self.options.ascii_only else "dots"
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """A table that does not fit is never cut to less than `NARROW` columns: a narrower terminal breaks its lines."""
+        """No table that does not fit is cut to less than `NARROW` columns: a narrower terminal breaks its lines."""
         before = self._width
         wide = self.options.update_width(NARROW)
         if any(self.width < self.measure(one, options=wide).minimum for one in objects if isinstance(one, Table)):
