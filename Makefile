@@ -22,7 +22,7 @@ $(STAMP): requirements.lock pyproject.toml
 
 demo: install  ## a search for nets that find glyphs in clutter (some minutes): runs/demo with found.png and report.html
 	$(RUN) cli.py search --dataset clutter --poses known --view none --trial-size 32 --image-size 64 \
-	  --budget-gflops 0.002 --trials 4 --recover-steps 1500 --warm-epochs 4 --ladder 2,6 --out runs/demo --resume
+	  --budget-gflops 0.002 --trials 4 --recover-steps 1500 --warm-epochs 4 --ladder 1,3 --out runs/demo --resume
 	$(RUN) cli.py show runs/demo --out runs/demo/found.png
 	$(RUN) cli.py report runs/demo
 
